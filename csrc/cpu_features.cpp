@@ -1,0 +1,20 @@
+#include "cpu_features.h"
+
+namespace ecgloss {
+
+std::vector<std::string> cpu_features() {
+  std::vector<std::string> found;
+#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
+  // The builtins ask the operating system too: a kernel that does not save the wide registers does not count.
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("sse4.2")) found.emplace_back("sse4.2");
+  if (__builtin_cpu_supports("avx2")) found.emplace_back("avx2");
+  if (__builtin_cpu_supports("fma")) found.emplace_back("fma");
+  if (__builtin_cpu_supports("avx512f")) found.emplace_back("avx512f");
+#elif defined(__aarch64__) || defined(_M_ARM64)
+  found.emplace_back("neon");  // part of every 64-bit ARM processor
+#endif
+  return found;
+}
+
+}  // namespace ecgloss

@@ -1,0 +1,80 @@
+"""Embeddings on the unit sphere, always in fp32 or wider: z^ = z / max(|z|, 1e-12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+NORM_EPSILON = 1e-12
+
+SECOND_DERIVATIVE = (
+    "ecgloss losses have first derivatives only: the gradient of a loss cannot be differentiated again "
+    "(call backward() or torch.autograd.grad without differentiating the result)"
+)
+
+
+def normalise(z: Tensor) -> Tensor:
+    """Unit rows of z.
+
+    Args:
+        z: (N, D) embeddings; half precision is widened to fp32 first, where 1e-12 is not 0.
+
+    Returns:
+        (N, D) in fp32 (fp64 for fp64).
+    """
+    unit: Tensor = _Normalise.apply(z)
+    return unit
+
+
+def first_order(x: Tensor) -> Tensor:
+    """x itself, whose gradient refuses to be differentiated, with a message that says so."""
+    same: Tensor = _FirstOrder.apply(x)
+    return same
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        wide = z if z.dtype == torch.float64 else z.float()
+        norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        unit = wide / norm.clamp(min=NORM_EPSILON)
+        ctx.save_for_backward(unit, norm)
+        ctx.dtype = z.dtype
+        return unit  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        unit, norm = ctx.saved_tensors
+        tiny = norm < NORM_EPSILON
+        inward = torch.where(tiny, 0.0, (unit * g).sum(1, keepdim=True))
+        dz = (g - unit * inward) / norm.clamp(min=NORM_EPSILON)
+        # A zero row's gradient is 1e12 times g, more than fp16 holds. Saturate those rows only: elsewhere an overflow
+        # must stay visible to a gradient scaler.
+        limit = torch.finfo(ctx.dtype).max
+        finite: Tensor = torch.where(tiny, dz.clamp(-limit, limit), dz).to(ctx.dtype)
+        return finite
+
+
+class _FirstOrder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        refused: Tensor = _Refuse.apply(g)
+        return refused
+
+
+class _Refuse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, g: Tensor) -> Tensor:
+        return g.view_as(g)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Tensor:
+        raise RuntimeError(SECOND_DERIVATIVE)

@@ -1,0 +1,174 @@
+"""Hard inputs and half precision: finite, and as accurate as the plain materialised code in the same dtype."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import ecgloss.functional as F
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+# Covers what is left when the plain code happens to be exact: a few roundings of the stored dtype and of fp32.
+FLOOR = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+def embeddings(kind: str, b: int, d: int, g: torch.Generator) -> Tensor:
+    """Two views stacked, (2B, D)."""
+    z = torch.randn(2 * b, d, generator=g, dtype=torch.float64)
+    if kind == "correlated":
+        z[b:] = z[:b] + 0.2 * z[b:]
+    elif kind == "nearly parallel":  # as an untrained encoder gives them: cosines within 0.01 of each other
+        z = torch.randn(d, generator=g, dtype=torch.float64) + 0.05 * z
+    elif kind == "duplicates":
+        z[1::2] = z[0]
+    elif kind == "zero rows":
+        z[::3] = 0
+    return z
+
+
+def evaluate(z: Tensor, risk: Tensor, missing: Tensor, **options) -> tuple[Tensor, Tensor]:
+    leaf = z.clone().requires_grad_()
+    b = len(z) // 2
+    loss = F.clef(leaf[:b], leaf[b:], risk, missing, **options)
+    loss.backward()
+    return loss.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.parametrize("kind", ["random", "correlated", "nearly parallel", "duplicates", "zero rows"])
+@pytest.mark.parametrize("tau", [0.005, 0.02, 0.07, 0.5, 10.0])
+@pytest.mark.parametrize(("b", "d"), [(3, 7), (63, 64), (40, 123)])
+def test_chunked_is_as_accurate_as_materialised_code(dtype, preset, kind, tau, b, d, rng):
+    z = embeddings(kind, b, d, rng).to(dtype)
+    risk, missing = torch.rand(b, generator=rng, dtype=torch.float64) ** 3, torch.rand(b, generator=rng)
+    options = {"preset": preset, "temperature": tau}
+    loss, grad = evaluate(z, risk, missing, backend="chunked", **options)
+    plain_loss, plain_grad = evaluate(z, risk, missing, backend="reference", **options)
+    true_loss, true_grad = evaluate(z.double(), risk, missing, backend="reference", **options)
+    assert loss.dtype == torch.float32
+    assert grad.dtype == dtype
+    assert torch.isfinite(loss)
+    assert torch.isfinite(grad).all()
+    bound = 2 * (plain_loss - true_loss).abs() + 2e-6 * true_loss.abs()
+    assert (loss - true_loss).abs() <= bound
+    nonzero = z.norm(dim=1) > 0  # the gradient of a zero row is 1e12 large and hides the rest
+    for rows in (nonzero, ~nonzero):
+        truth = true_grad[rows]
+        limit = torch.finfo(dtype).max
+        truth = truth.clamp(-limit, limit)
+        bound = 2 * (plain_grad[rows].double() - truth).norm() + FLOOR[dtype] * truth.norm()
+        assert (grad[rows].double() - truth).norm() <= bound
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "minmax"])
+@pytest.mark.parametrize("reliability", ["multiply", "revert", None])
+@pytest.mark.parametrize("spread", [0.05, 0.02])  # cosines within 0.01 and 0.002 of each other
+def test_closed_form_alignment_equals_the_direct_sum_on_nearly_parallel_embeddings(
+    similarity, reliability, spread, rng
+):
+    """In fp32 sums the closed form would be wrong by up to 12 % here."""
+    b, d = 256, 64
+    z = (torch.randn(d, generator=rng) + spread * torch.randn(2 * b, d, generator=rng)).float()
+    risk, missing = torch.rand(b, generator=rng) ** 3, torch.randint(0, 7, (b,), generator=rng) / 6
+    risk[::5] = torch.nan
+    options = {"similarity": similarity, "reliability": reliability, "contrastive_weight": 0.0}
+    loss, grad = evaluate(z, risk, missing, backend="chunked", **options)
+    plain_loss, plain_grad = evaluate(z, risk, missing, backend="reference", **options)
+    true_loss, true_grad = evaluate(z.double(), risk, missing, backend="reference", **options)
+    exact_loss, exact_grad = evaluate(z.double(), risk, missing, backend="chunked", **options)
+    # The min-max of a range of 1e-3 magnifies fp64 rounding by its square.
+    torch.testing.assert_close(exact_loss, true_loss, rtol=1e-7, atol=0)
+    torch.testing.assert_close(exact_grad, true_grad, rtol=1e-6, atol=1e-9 * true_grad.abs().max().item())
+    assert (loss - true_loss).abs() <= 2 * (plain_loss - true_loss).abs() + 1e-6 * true_loss
+    assert (grad - true_grad).norm() <= 2 * (plain_grad - true_grad).norm() + 1e-5 * true_grad.norm()
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("norm", ["none", "mean", "softmax"])
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+@pytest.mark.parametrize("risk", [[0.1, 0.1, 0.1], [float("nan")] * 3, [0.1, float("nan"), 0.3]])
+def test_degenerate_risks_give_finite_gradients(backend, norm, alpha, risk, rng):
+    z1, z2 = (torch.randn(3, 4, generator=rng).requires_grad_() for _ in range(2))
+    loss = F.clef(z1, z2, torch.tensor(risk), alpha=alpha, weight_norm=norm, backend=backend)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(z1.grad).all()
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_smallest_batch(backend, preset, rng):
+    z1, z2 = (torch.randn(2, 1, generator=rng).requires_grad_() for _ in range(2))
+    F.clef(z1, z2, torch.tensor([0.1, 0.2]), preset=preset, backend=backend).backward()
+    assert torch.isfinite(z1.grad).all()
+
+
+def test_nan_embeddings_give_nan_like_torch(rng):
+    z1, z2 = torch.randn(4, 3, generator=rng), torch.randn(4, 3, generator=rng)
+    z1[2, 1] = torch.nan
+    for preset in ("paper", "official"):
+        assert torch.isnan(F.clef(z1, z2, torch.rand(4), preset=preset))
+    assert torch.isnan(F.ntxent(z1, z2))
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+def test_ties_of_the_extreme_similarities_share_the_gradient(backend):
+    """Rows along the axes: S is exactly 0 or 1, so min S has many ties."""
+    z = torch.eye(4, dtype=torch.float64).requires_grad_()
+    options = {"similarity": "minmax", "contrastive_weight": 0.0, "backend": backend, "risk_power": 1}
+    risk = torch.tensor([0.0, 0.1, 0.3, 0.4], dtype=torch.float64)
+    (g,) = torch.autograd.grad(F.clef(z, z.detach(), risk, **options), z)
+    order = [3, 2, 1, 0]  # reverses the risks, which leaves all differences as they are
+    torch.testing.assert_close(g[order][:, order], g, rtol=1e-12, atol=1e-15)
+    assert g.abs().max() > 0
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+def test_autocast_does_not_lower_the_precision_of_the_loss(backend, rng):
+    z1, z2 = (torch.randn(16, 8, generator=rng).requires_grad_() for _ in range(2))
+    risk = torch.rand(16, generator=rng)
+    expected = F.clef(z1, z2, risk, preset="official", backend=backend)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = F.clef(z1, z2, risk, preset="official", backend=backend)
+        if backend == "chunked":  # torch's own operators do not promise this, so reference is differentiated outside
+            (g,) = torch.autograd.grad(loss, z1)
+    if backend == "reference":
+        (g,) = torch.autograd.grad(loss, z1)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+    torch.testing.assert_close(g, torch.autograd.grad(expected, z1)[0], rtol=0, atol=0)
+
+
+def test_non_contiguous_views_and_no_grad(rng):
+    z1, z2 = torch.randn(5, 9, generator=rng).T, torch.randn(9, 10, generator=rng)[:, ::2]
+    risk = torch.rand(9, generator=rng)
+    with torch.no_grad():
+        loss = F.clef(z1, z2, risk)
+    torch.testing.assert_close(loss, F.clef(z1.contiguous(), z2.contiguous(), risk), rtol=1e-6, atol=0)
+    assert not loss.requires_grad
+
+
+def test_only_one_view_requires_grad(rng):
+    """As with a frozen target encoder."""
+    z1, z2 = torch.randn(6, 4, generator=rng).requires_grad_(), torch.randn(6, 4, generator=rng)
+    risk = torch.rand(6, generator=rng)
+    both = z2.clone().requires_grad_()
+    (g,) = torch.autograd.grad(F.clef(z1, z2, risk), z1)
+    torch.testing.assert_close(g, torch.autograd.grad(F.clef(z1, both, risk), z1)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_compiles_without_graph_breaks(preset, rng):
+    z1, z2 = (torch.randn(12, 6, generator=rng).requires_grad_() for _ in range(2))
+    risk, missing = torch.rand(12, generator=rng), torch.rand(12, generator=rng)
+
+    def loss(a, b):
+        return F.clef(a, b, risk, missing, preset=preset) + F.ntxent(a, b)
+
+    expected = loss(z1, z2)
+    compiled = torch.compile(loss, fullgraph=True)(z1, z2)
+    torch.testing.assert_close(compiled, expected, rtol=1e-5, atol=0)
+    for g, h in zip(torch.autograd.grad(compiled, (z1, z2)), torch.autograd.grad(expected, (z1, z2))):
+        torch.testing.assert_close(g, h, rtol=1e-4, atol=1e-7)
