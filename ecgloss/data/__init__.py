@@ -1,0 +1,69 @@
+"""ECG recordings: databases, preprocessing, a converted cache, splits and a simulated cohort.
+
+Names are loaded when they are first used, so ``import ecgloss.data`` needs no optional dependency.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecgloss.data.cards import CARDS, DatabaseCard
+    from ecgloss.data.conversion import convert
+    from ecgloss.data.dataset import EcgDataset, open_dataset
+    from ecgloss.data.headers import InvalidRecordError
+    from ecgloss.data.preprocess import Preprocessing, prepare, zscore
+    from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording, Skipped, normalise_lead
+    from ecgloss.data.splits import Split, split_by_patient
+    from ecgloss.data.wfdb_io import read_record
+
+_HOME = {
+    "CARDS": "cards",
+    "DatabaseCard": "cards",
+    "EcgDataset": "dataset",
+    "InvalidRecordError": "headers",
+    "Metadata": "recording",
+    "Preprocessing": "preprocess",
+    "Recording": "recording",
+    "STANDARD_LEADS": "recording",
+    "Skipped": "recording",
+    "Split": "splits",
+    "convert": "conversion",
+    "normalise_lead": "recording",
+    "open_dataset": "dataset",
+    "prepare": "preprocess",
+    "read_record": "wfdb_io",
+    "split_by_patient": "splits",
+    "zscore": "preprocess",
+}
+
+__all__ = [
+    "CARDS",
+    "STANDARD_LEADS",
+    "DatabaseCard",
+    "EcgDataset",
+    "InvalidRecordError",
+    "Metadata",
+    "Preprocessing",
+    "Recording",
+    "Skipped",
+    "Split",
+    "convert",
+    "normalise_lead",
+    "open_dataset",
+    "prepare",
+    "read_record",
+    "split_by_patient",
+    "zscore",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,217 @@
+"""Datasets as the rest of the package sees them: signals by index and lead, labels by task."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecgloss.data.cache_reader import is_cache, map_shard, open_cache
+from ecgloss.data.conversion import build
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import Skipped, normalise_lead
+from ecgloss.data.sources import resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class EcgDataset:
+    """Recordings in a converted cache.
+
+    Signals are memory-mapped: opening costs no memory, and copies sent to worker processes share the files.
+
+    Args:
+        folder: A converted cache.
+
+    Attributes:
+        index: One row per recording: name, patient, group (recordings that must not be separated), leads,
+            n_samples, source_rate, age, sex, smoker, diabetes, sbp, total_chol, hdl_chol, where the samples are,
+            and labels and values as JSON objects.
+        preprocessing: What was done to the signals.
+        skipped: Records that could not be used, with reasons.
+        fingerprint: SHA-256 over preprocessing, names, metadata and checksums.
+        source: Where the recordings come from.
+        name: Name of the database card that read them.
+        folder: The cache.
+
+    Raises:
+        ValueError: If the cache is damaged; the message names the file and the way out.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = open_dataset("synthetic:3", preprocessing=Preprocessing(), cache_dir=folder, progress=False)
+        ...     len(dataset), dataset.signal(0, "II").shape, dataset.leads(0)[:3]
+        (3, (5000,), ('I', 'II', 'III'))
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        cache = open_cache(Path(folder))
+        self.folder = Path(folder)
+        self.index: pd.DataFrame = cache.index
+        self.preprocessing = cache.info.preprocessing
+        self.skipped: list[Skipped] = list(cache.info.skipped)
+        self.fingerprint = cache.info.fingerprint
+        self.source = cache.info.source
+        self.name = cache.info.card
+        self._shards = cache.shards
+        self._shard_files = cache.info.shards
+        # plain lists: looking one cell up in a data frame takes longer than reading the signal
+        self._leads = [tuple(leads) for leads in self.index["leads"]]
+        self._gain = [np.array(gain) for gain in self.index["gain"]]
+        self._place = self.index[["shard", "offset", "n_samples"]].to_numpy(np.int64).tolist()
+        self._labels: list[dict[str, list[str]]] = [json.loads(text) for text in self.index["labels"]]
+        self._values: list[dict[str, float]] = [json.loads(text) for text in self.index["values"]]
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return len(self._place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shards": None}  # pickling a memory map would copy all samples
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._shards = tuple(map_shard(self.folder, name, samples) for name, samples in self._shard_files)
+
+    def leads(self, i: int) -> tuple[str, ...]:
+        """Return the lead names of recording ``i``."""
+        return self._leads[i]
+
+    def signal(self, i: int, lead: str | None = None) -> np.ndarray:
+        """Return the signal of recording ``i`` in mV.
+
+        Args:
+            i: Position in the index.
+            lead: One lead's name in any usual spelling; None for all.
+
+        Returns:
+            float32, ``(samples,)`` for one lead, ``(leads, samples)`` for all.
+
+        Raises:
+            ValueError: If the recording does not have the lead; lists those it has.
+        """
+        shard, offset, length = self._place[i]
+        leads = self._leads[i]
+        if lead is None:
+            counts = self._shards[shard][offset : offset + len(leads) * length].reshape(len(leads), length)
+            return np.asarray(counts / self._gain[i][:, None], np.float32)
+        normalised = normalise_lead(lead)
+        if normalised not in leads:
+            name = self.index["name"].iloc[i]
+            raise ValueError(f"recording {name} has no lead {lead!r}; its leads are {', '.join(leads)}")
+        row = leads.index(normalised)
+        counts = self._shards[shard][offset + row * length : offset + (row + 1) * length]
+        return np.asarray(counts / self._gain[i][row], np.float32)
+
+    def tasks(self) -> list[str]:
+        """Return the tasks for which at least one recording is labelled, classification and regression."""
+        return [*self._label_tasks(), *self._value_tasks()]
+
+    def labels(self, task: str) -> list[tuple[str, ...] | None]:
+        """Return the labels of every recording for a classification task.
+
+        Args:
+            task: One of the tasks; ``"sex"`` where it is known.
+
+        Returns:
+            One tuple per recording (empty: labelled, with none), None where it is not labelled for the task.
+
+        Raises:
+            ValueError: If there is no such task; lists those there are.
+        """
+        if task not in self._label_tasks():
+            raise self._unknown(task, self._label_tasks(), "classification")
+        if task == "sex":
+            known: list[str | None] = self.index["sex"].tolist()
+            return [(sex,) if isinstance(sex, str) else None for sex in known]
+        return [tuple(labels[task]) if task in labels else None for labels in self._labels]
+
+    def values(self, task: str) -> np.ndarray:
+        """Return the target of every recording for a regression task.
+
+        Args:
+            task: One of the tasks; ``"age"`` in years where it is known.
+
+        Returns:
+            ``(recordings,)`` float64, NaN where unknown.
+
+        Raises:
+            ValueError: If there is no such task; lists those there are.
+        """
+        if task not in self._value_tasks():
+            raise self._unknown(task, self._value_tasks(), "regression")
+        if task == "age":
+            return np.asarray(self.index["age"], np.float64)
+        return np.array([values.get(task, np.nan) for values in self._values], np.float64)
+
+    def _label_tasks(self) -> list[str]:
+        """List classification tasks in a fixed order."""
+        found = sorted({task for labels in self._labels for task in labels} - {"sex"})
+        return found + (["sex"] if self.index["sex"].notna().any() else [])
+
+    def _value_tasks(self) -> list[str]:
+        """List regression tasks in a fixed order."""
+        found = sorted({task for values in self._values for task in values} - {"age"})
+        return found + (["age"] if self.index["age"].notna().any() else [])
+
+    def _unknown(self, task: str, known: list[str], kind: str) -> ValueError:
+        """Say which tasks of a kind there are."""
+        return ValueError(
+            f"{self.source} has no {kind} task {task!r}; "
+            f"its {kind} tasks are {', '.join(known) or 'none'} (all tasks: {', '.join(self.tasks())})"
+        )
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    preprocessing: Preprocessing,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+) -> EcgDataset:
+    """Open recordings, converting them on first use.
+
+    Args:
+        source: A folder of WFDB records of any layout, a converted cache, or ``"synthetic"``, ``"synthetic:N"``,
+            ``"synthetic:N:SEED"`` for a simulated cohort (default: 2,000 recordings, seed 0).
+        preprocessing: What is done to every signal. A converted cache must have been made with the same.
+        cache_dir: Where converted caches are kept; default is ``$ECGLOSS_CACHE``, else ``~/.cache/ecgloss``.
+        progress: Show a progress bar while converting.
+
+    Returns:
+        The dataset. Records that could not be used are in its ``skipped``.
+
+    Raises:
+        ValueError: If the source does not exist, has no readable record or no requested lead, or if a cache is
+            damaged or was made with other preprocessing.
+
+    Example:
+        >>> open_dataset("no such folder", preprocessing=Preprocessing())
+        Traceback (most recent call last):
+        ...
+        ValueError: data source no such folder does not exist; give a folder of WFDB records, or "synthetic"
+    """
+    folder = Path(source).expanduser()
+    if is_cache(folder):
+        dataset = EcgDataset(folder)
+        _check_preprocessing(dataset, preprocessing)
+        return dataset
+    resolved = resolve(source, preprocessing)
+    root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    target = root / f"{resolved.card}-{resolved.key[:20]}"
+    if not target.exists():
+        build(resolved, target, preprocessing, progress=progress)
+    return EcgDataset(target)
+
+
+def _check_preprocessing(dataset: EcgDataset, wanted: Preprocessing) -> None:
+    """Refuse a cache whose signals are not what was asked for."""
+    found, asked = dataset.preprocessing.to_json(), wanted.to_json()
+    different = [f"{key} {found[key]} (asked for {asked[key]})" for key in found if found[key] != asked[key]]
+    if different:
+        raise ValueError(f"the cache {dataset.folder} was made with {', '.join(different)}")

@@ -1,0 +1,197 @@
+"""From a signal as recorded to a signal as the encoder sees it: one rate, one pass band, no gaps.
+
+The pass band (0.67-40 Hz, Butterworth of order 5, zero phase) is that of CLEF (arXiv 2512.02180, section on
+preprocessing). Second-order sections are used because a transfer function of this order is not stable in
+floating point at such a low edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ecgloss._extras import require
+from ecgloss.data.recording import normalise_lead
+
+#: Rates outside this range (Hz) are a mistake in a header, and would allocate absurd amounts of memory.
+SAMPLING_RATES = (20.0, 100_000.0)
+_LONGEST_RATIO = 1000  # largest up- or down-sampling factor; the rate is then exact to one part in a million
+_FLAT = 1e-6  # a lead that varies by less than this part of its level holds rounding errors, not an ECG
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to every signal before it is stored; kept in caches and in checkpoints.
+
+    Attributes:
+        sampling_rate: Common rate in Hz.
+        low_hz: Lower edge of the pass band in Hz.
+        high_hz: Upper edge of the pass band in Hz, below half of ``sampling_rate``.
+        order: Order of the Butterworth filter (applied forwards and backwards).
+        leads: Keep only these, in this order; None keeps all that a recording has.
+
+    Raises:
+        ValueError: If a rate, an edge, the order or the list of leads makes no sense.
+
+    Example:
+        >>> Preprocessing(sampling_rate=250.0, leads=("ii", "avr")).leads
+        ('II', 'aVR')
+    """
+
+    sampling_rate: float = 500.0
+    low_hz: float = 0.67
+    high_hz: float = 40.0
+    order: int = 5
+    leads: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_rate(self.sampling_rate)
+        if not 0.0 < self.low_hz < self.high_hz:
+            raise ValueError(
+                f"low_hz and high_hz must satisfy 0 < low_hz < high_hz, got {self.low_hz} and {self.high_hz}"
+            )
+        if self.high_hz >= self.sampling_rate / 2:
+            raise ValueError(
+                f"high_hz must be below half the sampling rate ({self.sampling_rate / 2:g} Hz), got {self.high_hz:g} Hz"
+            )
+        if self.order < 1:
+            raise ValueError(f"order must be at least 1, got {self.order}")
+        if self.leads is not None:
+            if isinstance(self.leads, str) or not self.leads:
+                raise ValueError(f"leads must be a non-empty sequence of lead names, got {self.leads!r}")
+            leads = tuple(normalise_lead(lead) for lead in self.leads)
+            if len(set(leads)) < len(leads):
+                raise ValueError(f"leads must not repeat a lead, got {', '.join(leads)}")
+            object.__setattr__(self, "leads", leads)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file.
+
+        Example:
+            >>> Preprocessing(leads=("I",)).to_json()["leads"]
+            ['I']
+        """
+        fields = asdict(self)
+        return fields | {"leads": None if self.leads is None else list(self.leads)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Preprocessing:
+        """Build from what `to_json` returned.
+
+        Raises:
+            ValueError: If a field is missing, unknown or of the wrong kind.
+
+        Example:
+            >>> Preprocessing.from_json(Preprocessing(order=3).to_json()).order
+            3
+        """
+        expected = {"sampling_rate", "low_hz", "high_hz", "order", "leads"}
+        if not isinstance(fields, dict) or set(fields) != expected:
+            raise ValueError(f"preprocessing must have the fields {sorted(expected)}, got {fields!r}")
+        try:
+            return cls(
+                sampling_rate=float(fields["sampling_rate"]),
+                low_hz=float(fields["low_hz"]),
+                high_hz=float(fields["high_hz"]),
+                order=int(fields["order"]),
+                leads=None if fields["leads"] is None else tuple(str(lead) for lead in fields["leads"]),
+            )
+        except TypeError as error:
+            raise ValueError(f"preprocessing holds a value of the wrong kind: {fields!r}") from error
+
+
+def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessing) -> np.ndarray:
+    """Interpolate gaps, resample and band-pass a signal.
+
+    Missing samples are interpolated linearly per lead (the nearest value at the ends); a lead without any
+    variation, or without a single sample, becomes zeros. The signal is then resampled with a polyphase filter
+    by a rational ratio, and filtered without phase shift.
+
+    Args:
+        signal: ``(leads, samples)`` in mV, NaN (or infinite) where missing.
+        sampling_rate: Its rate in Hz.
+        preprocessing: Target rate and pass band. Its ``leads`` are not used here: a plain signal has no names.
+
+    Returns:
+        ``(leads, new samples)`` float32 in mV, finite.
+
+    Raises:
+        ValueError: If the signal is not two-dimensional, too short for the filter, or its rate is impossible.
+
+    Example:
+        >>> prepare(np.full((2, 1000), np.nan), 100.0, Preprocessing()).shape
+        (2, 5000)
+    """
+    if signal.ndim != 2 or signal.shape[0] == 0:
+        raise ValueError(f"signal must be (leads, samples) with at least one lead, got shape {signal.shape}")
+    _check_rate(sampling_rate)
+    scipy_signal = require("scipy.signal", "data")
+    rate, band = preprocessing.sampling_rate, (preprocessing.low_hz, preprocessing.high_hz)
+    sections = scipy_signal.butter(preprocessing.order, band, "bandpass", fs=rate, output="sos")
+    ratio = Fraction(rate / sampling_rate).limit_denominator(_LONGEST_RATIO)
+    shortest = math.ceil(0.5 * sampling_rate)
+    if signal.shape[1] < shortest:
+        raise ValueError(f"too short: {signal.shape[1]} samples at {sampling_rate:g} Hz, needs {shortest}")
+    filled = np.stack([_fill(lead) for lead in signal])
+    flat = _is_flat(filled, axis=-1)
+    if ratio != 1:
+        # the phases of the filter differ by 0.1 % at 0 Hz: an offset would turn into ripple, its end into a step
+        filled -= filled.mean(axis=-1, keepdims=True)
+        filled = scipy_signal.resample_poly(filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    # one period of the lower edge: scipy's own default is far shorter and leaves transients at both ends
+    padding = min(filled.shape[1] - 1, math.ceil(rate / preprocessing.low_hz))
+    out: np.ndarray = scipy_signal.sosfiltfilt(sections, filled, axis=-1, padlen=padding)
+    out[flat] = 0.0
+    return out.astype(np.float32)
+
+
+def zscore(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Subtract the mean and divide by the standard deviation.
+
+    Args:
+        x: Finite values.
+        axis: Axis along which mean and standard deviation (population) are taken.
+
+    Returns:
+        Array of the same shape and floating dtype (float32 for integers). Flat leads become zeros, never NaN.
+
+    Example:
+        >>> zscore(np.array([[1.0, 3.0], [5.0, 5.0]])).tolist()
+        [[-1.0, 1.0], [0.0, 0.0]]
+    """
+    dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.float32
+    wide = x.astype(np.float64)
+    centred = wide - wide.mean(axis=axis, keepdims=True)
+    deviation = centred.std(axis=axis, keepdims=True)
+    flat = np.expand_dims(_is_flat(wide, axis), axis)
+    return np.where(flat, 0.0, centred / np.where(flat, 1.0, deviation)).astype(dtype)
+
+
+def _check_rate(sampling_rate: float) -> None:
+    """Refuse rates that no ECG has before anything is allocated from them."""
+    low, high = SAMPLING_RATES
+    if not low <= sampling_rate <= high:
+        raise ValueError(f"sampling_rate must be between {low:g} and {high:g} Hz, got {sampling_rate:g}")
+
+
+def _is_flat(x: np.ndarray, axis: int) -> np.ndarray:
+    """Tell which leads carry rounding errors only, relative to their level."""
+    spread = x.max(axis=axis) - x.min(axis=axis)
+    return np.asarray(spread <= _FLAT * np.abs(x).max(axis=axis))
+
+
+def _fill(lead: np.ndarray) -> np.ndarray:
+    """Interpolate the missing samples of one lead; resampling and filtering would spread a NaN everywhere."""
+    lead = lead.astype(np.float64)
+    present = np.isfinite(lead)
+    if present.all():
+        return lead
+    if not present.any():
+        return np.zeros_like(lead)
+    where = np.arange(len(lead))
+    lead[~present] = np.interp(where[~present], where[present], lead[present])
+    return lead

@@ -1,0 +1,116 @@
+"""What a dataset can be made from: a folder of WFDB records, or the simulated cohort."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgloss.data.cache import DESCRIPTION, FORMAT
+from ecgloss.data.cards import choose
+from ecgloss.data.cards.base import Entry
+from ecgloss.data.cards.challenge import diagnosis_tables
+from ecgloss.data.preprocess import Preprocessing
+
+_SYNTHETIC = re.compile(r"synthetic(?::(\d+))?(?::(\d+))?")
+_COHORT_SIZE = 2000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that yields records.
+
+    Attributes:
+        label: What the user gave, made absolute.
+        card: Name of the card that reads it.
+        entries: The records; consumed once.
+        total: How many there are.
+        key: Hash of everything that the converted cache depends on.
+    """
+
+    label: str
+    card: str
+    entries: Iterable[Entry]
+    total: int
+    key: str
+
+
+def resolve(source: str | Path, preprocessing: Preprocessing) -> Source:
+    """Find out what a source is.
+
+    Args:
+        source: A folder, or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"``.
+        preprocessing: What will be done to its signals.
+
+    Raises:
+        ValueError: If the folder does not exist or holds no record, or if the cohort's size or seed is invalid.
+
+    Example:
+        >>> resolve("synthetic:50", Preprocessing()).total
+        50
+    """
+    if isinstance(source, str) and source.partition(":")[0] == "synthetic":
+        return _synthetic(source, preprocessing)
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise ValueError(f'data source {folder} {what}; give a folder of WFDB records, or "synthetic"')
+    folder = folder.resolve()
+    card = choose(folder)
+    entries = list(card.entries(folder, preprocessing.sampling_rate))
+    if not entries:
+        raise ValueError(f"no WFDB record (.hea) in {folder} or below")
+    key = _key(str(folder), list(_files(folder)), preprocessing)
+    return Source(str(folder), card.name, entries, len(entries), key)
+
+
+def _synthetic(source: str, preprocessing: Preprocessing) -> Source:
+    """Make the source of a simulated cohort."""
+    match = _SYNTHETIC.fullmatch(source)
+    n = int(match.group(1) or _COHORT_SIZE) if match else 0
+    if match is None or n < 1:
+        raise ValueError(f'data source {source!r} is not "synthetic", "synthetic:N" or "synthetic:N:SEED"')
+    seed = int(match.group(2) or 0)
+
+    def entries() -> Iterator[Entry]:
+        from ecgloss.data.synthetic import cohort
+
+        for recording in cohort(n, seed=seed, sampling_rate=preprocessing.sampling_rate):
+            yield Entry(recording.name, lambda recording=recording: [recording])  # type: ignore[misc]
+
+    label = f"synthetic:{n}:{seed}"
+    return Source(label, "synthetic", entries(), n, _key(label, [], preprocessing))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of everything that conversion may read; converted caches are passed over."""
+    for root, folders, files in os.walk(folder):
+        if DESCRIPTION in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            yield from _state(Path(root, name), name=os.path.relpath(Path(root, name), folder))
+    for table in diagnosis_tables(folder):
+        yield from _state(table, name=str(table))
+
+
+def _state(path: Path, name: str) -> Iterator[tuple[str, int, int]]:
+    """Yield what shows that a file has changed; nothing for a file that has gone or a link that leads nowhere."""
+    try:
+        state = path.stat()
+    except OSError:
+        return
+    yield name, state.st_size, state.st_mtime_ns
+
+
+def _key(label: str, files: list[tuple[str, int, int]], preprocessing: Preprocessing) -> str:
+    """Hash source, preprocessing and the code that converts, so that no cache outlives a correction."""
+    digest = hashlib.sha256(json.dumps([FORMAT, label, files, preprocessing.to_json()]).encode())
+    for module in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""Splits into training, validation and test recordings: by patient, seeded, and written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ecgloss.data.dataset import EcgDataset
+
+PARTS = ("train", "validation", "test")
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which recordings belong to which part.
+
+    Attributes:
+        train: Sorted positions in the dataset's index.
+        validation: The same for validation.
+        test: The same for test.
+        seed: Seed of the assignment.
+        fractions: Parts of the groups that were asked for, in the order train, validation, test.
+        fingerprint: Fingerprint of the dataset.
+        names: Name of every recording of the dataset, in its order.
+
+    Example:
+        >>> split = split_groups(["a", "b", "c", "c"], ["r0", "r1", "r2", "r3"], seed=1)
+        >>> len(split.train) + len(split.validation) + len(split.test)
+        4
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    seed: int
+    fractions: tuple[float, float, float]
+    fingerprint: str
+    names: tuple[str, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the split as JSON: every recording's name with its part.
+
+        Args:
+            path: File to write; it is replaced in one step.
+        """
+        part = {int(i): name for name in PARTS for i in getattr(self, name)}
+        content = {
+            "format": _FORMAT,
+            "seed": self.seed,
+            "fractions": list(self.fractions),
+            "fingerprint": self.fingerprint,
+            "recordings": {name: part[i] for i, name in enumerate(self.names)},
+        }
+        _write_atomically(Path(path), json.dumps(content, indent=1))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """Read a split written by `save`.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: If it cannot be read or is not a split.
+        """
+        try:
+            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            if raw["format"] != _FORMAT:
+                raise ValueError(f"format version is {raw['format']!r}, expected {_FORMAT}")
+            parts = list(raw["recordings"].values())
+            if not set(parts) <= set(PARTS):
+                raise ValueError(f"unknown parts {sorted(set(map(str, parts)) - set(PARTS))}")
+            train, validation, test = (np.flatnonzero([p == name for p in parts]) for name in PARTS)
+            a, b, c = map(float, raw["fractions"])
+            names = tuple(raw["recordings"])
+            return cls(train, validation, test, int(raw["seed"]), (a, b, c), str(raw["fingerprint"]), names)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"not a split ({error})"
+            raise ValueError(f"cannot read the split {path}: {reason}") from error
+
+    def align(self, dataset: EcgDataset) -> Split:
+        """Find the same recordings in a dataset opened in another way, for example at another rate.
+
+        Args:
+            dataset: A dataset with the same recordings, in any order.
+
+        Returns:
+            The split with positions in that dataset.
+
+        Raises:
+            ValueError: If a recording of one is not in the other.
+        """
+        names = dataset.index["name"].tolist()
+        position = {name: i for i, name in enumerate(names)}
+        different = sorted(set(self.names) ^ set(names))
+        if different:
+            raise ValueError(
+                f"the split and {dataset.source} differ in {len(different)} recordings: {', '.join(different[:3])}"
+            )
+        train, validation, test = (
+            np.sort(np.array([position[self.names[i]] for i in getattr(self, part)], np.int64)) for part in PARTS
+        )
+        return Split(train, validation, test, self.seed, self.fractions, dataset.fingerprint, tuple(names))
+
+
+def split_by_patient(
+    dataset: EcgDataset, *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+) -> Split:
+    """Split a dataset so that neither a patient nor an identical signal is on two sides.
+
+    Args:
+        dataset: The recordings; those of one ``group`` stay together.
+        seed: Seed of the assignment. The same seed and names give the same split on every machine.
+        fractions: Parts of the groups for train, validation and test; positive, with sum 1.
+
+    Returns:
+        The split. No part is empty.
+
+    Raises:
+        ValueError: If there are fewer than three groups, or the fractions are invalid.
+    """
+    index = dataset.index
+    return split_groups(
+        index["group"].tolist(),
+        index["name"].tolist(),
+        seed=seed,
+        fractions=fractions,
+        fingerprint=dataset.fingerprint,
+    )
+
+
+def split_groups(
+    groups: Sequence[str],
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    fingerprint: str = "",
+) -> Split:
+    """Split recordings by group (see `split_by_patient`).
+
+    Args:
+        groups: Group of every recording.
+        names: Name of every recording, each once.
+        seed: Seed of the assignment.
+        fractions: Parts of the groups for train, validation and test.
+        fingerprint: Fingerprint of the dataset.
+
+    Raises:
+        ValueError: If there are fewer than three groups, the names repeat, or the fractions are invalid.
+
+    Example:
+        >>> split_groups(["a", "a"], ["r0", "r1"])
+        Traceback (most recent call last):
+        ...
+        ValueError: a split needs at least 3 patients (or groups of identical recordings), got 1
+    """
+    if len(fractions) != 3 or not all(f > 0 for f in fractions) or not math.isclose(sum(fractions), 1.0):
+        raise ValueError(f"fractions must be three positive numbers with sum 1, got {fractions}")
+    if len(set(names)) != len(names) or len(names) != len(groups):
+        raise ValueError(f"names must be unique, one per recording: {len(groups)} recordings, {len(set(names))} names")
+    distinct = sorted(set(groups))
+    if len(distinct) < 3:
+        raise ValueError(f"a split needs at least 3 patients (or groups of identical recordings), got {len(distinct)}")
+    held_out = [max(1, round(fraction * len(distinct))) for fraction in fractions[1:]]
+    while sum(held_out) >= len(distinct):  # rounding up must not leave nothing to train on
+        held_out[int(np.argmax(held_out))] -= 1
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    part = np.zeros(len(distinct), np.int64)
+    part[order[: held_out[0]]] = 1
+    part[order[held_out[0] : sum(held_out)]] = 2
+    number = {group: i for i, group in enumerate(distinct)}
+    recording_part = part[[number[group] for group in groups]]
+    train, validation, test = (np.flatnonzero(recording_part == p) for p in range(3))
+    a, b, c = fractions
+    return Split(train, validation, test, seed, (a, b, c), fingerprint, tuple(names))
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write beside the file and rename, so that a reader never sees half a split."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecgloss.data import cache as cache_module
+from ecgloss.data import cache_reader
+from ecgloss.data.cache import CacheWriter, columns
+from ecgloss.data.cache_reader import open_cache
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import Metadata, Recording, Skipped
+
+LABELLED = Metadata(
+    age=61.5,
+    sex="female",
+    smoker=True,
+    sbp=140.0,
+    labels={"rhythm": ("AF", "PVC"), "form": ()},
+    values={"ef": 0.5},
+)
+
+
+def recordings() -> list[Recording]:
+    generator = np.random.default_rng(0)
+    return [
+        Recording("a", "p1", (generator.normal(size=(2, 500)) * 3).astype(np.float32), ("I", "II"), 360.0, LABELLED),
+        Recording("b/c", "p2", generator.normal(size=(1, 300)).astype(np.float32) / 100, ("V5",), 500.0),
+        Recording("d", "p1", np.array([[0.0] * 400, [11.0, -1e-4] * 200], np.float32), ("I", "II"), 500.0),
+    ]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    writer = CacheWriter(folder, Preprocessing(leads=("I", "II", "V5")))
+    for recording in recordings():
+        writer.add(recording, recording.sampling_rate)
+    writer.finish(source="/somewhere", card="wfdb", skipped=[Skipped("x", "broken")])
+    return folder
+
+
+def test_signals_come_back_to_within_half_a_count_of_each_leads_own_scale(cache):
+    dataset = EcgDataset(cache)
+    for i, recording in enumerate(recordings()):
+        step = np.abs(recording.signal).max(axis=1) / 32_000
+        error = np.abs(dataset.signal(i) - recording.signal).max(axis=1)
+        assert (error <= step * 0.501).all()  # half a count; 0.001 for float32
+        for row, lead in enumerate(recording.leads):
+            np.testing.assert_array_equal(dataset.signal(i, lead), dataset.signal(i)[row])
+        assert dataset.signal(i).dtype == np.float32
+        assert dataset.leads(i) == recording.leads
+
+
+def test_a_flat_lead_stays_zero_and_beside_an_11_mv_lead_nothing_is_clipped(cache):
+    signal = EcgDataset(cache).signal(2)
+    assert not signal[0].any()
+    assert signal[1].max() == pytest.approx(11.0, rel=1e-6)
+
+
+def test_metadata_labels_and_provenance_come_back(cache):
+    dataset = EcgDataset(cache)
+    row = dataset.index.iloc[0]
+    assert (row["name"], row.patient, row.group, row.age, row.sex, row.smoker) == (
+        "a",
+        "p1",
+        "p1",
+        61.5,
+        "female",
+        True,
+    )
+    assert row.diabetes is None
+    assert np.isnan(row.total_chol)
+    assert list(dataset.index["leads"]) == [["I", "II"], ["V5"], ["I", "II"]]
+    assert list(dataset.index.columns) == columns().names
+    assert dataset.labels("rhythm") == [("AF", "PVC"), None, None]
+    assert dataset.labels("form") == [(), None, None]
+    assert dataset.values("ef")[0] == 0.5
+    assert np.isnan(dataset.values("ef")[1:]).all()
+    assert dataset.skipped == [Skipped("x", "broken")]
+    assert (dataset.source, dataset.name) == ("/somewhere", "wfdb")
+    assert dataset.preprocessing == Preprocessing(leads=("I", "II", "V5"))
+
+
+def test_shards_are_bounded_and_a_recording_longer_than_a_shard_has_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "SHARD_SAMPLES", 1000)
+    writer = CacheWriter(tmp_path, Preprocessing())
+    lengths = [400, 500, 200, 1800, 300]
+    x = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    for i, n in enumerate(lengths):
+        writer.add(Recording(f"r{i}", f"r{i}", x[None, i : i + n], ("I",), 500.0), 500.0)
+    info = writer.finish(source="", card="wfdb", skipped=[])
+    assert [samples for _, samples in info.shards] == [900, 200, 1800, 300]
+    dataset = EcgDataset(tmp_path)
+    for i, n in enumerate(lengths):
+        np.testing.assert_allclose(dataset.signal(i, "I"), x[i : i + n], atol=2e-4)
+
+
+def describe(folder: Path, **changes):
+    path = folder / "cache.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def reindex(folder: Path, change) -> None:
+    rows = pq.read_table(folder / "index.parquet").to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=columns()), folder / "index.parquet")
+
+
+def flip(path: Path, position: int = -7) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
+
+
+SHARD = "shard-00000.npy"
+DAMAGES = {
+    "bit flipped in a signal": (lambda f: flip(f / SHARD), SHARD, "checksum of 'd'"),
+    "shard truncated": (lambda f: (f / SHARD).write_bytes((f / SHARD).read_bytes()[:-10]), SHARD, ""),
+    "shard empty": (lambda f: (f / SHARD).write_bytes(b""), SHARD, ""),
+    "shard missing": (lambda f: (f / SHARD).unlink(), SHARD, "No such file"),
+    "shard of floats": (lambda f: np.save(f / SHARD, np.zeros(2100, np.float32)), SHARD, "expected int16"),
+    "shard of objects": (
+        lambda f: np.save(f / SHARD, np.array([{}] * 2100), allow_pickle=True),
+        SHARD,
+        "",
+    ),
+    "index truncated": (
+        lambda f: (f / "index.parquet").write_bytes((f / "index.parquet").read_bytes()[:-100]),
+        "index.parquet",
+        "",
+    ),
+    "index missing": (lambda f: (f / "index.parquet").unlink(), "index.parquet", "No such file"),
+    "index of another kind": (
+        lambda f: pq.write_table(pa.table({"a": [1]}), f / "index.parquet"),
+        "index.parquet",
+        "columns are a",
+    ),
+    "row beyond the shard": (lambda f: reindex(f, lambda r: r[2].update(offset=2000)), "index.parquet", "row of 'd'"),
+    "row before the shard": (lambda f: reindex(f, lambda r: r[0].update(offset=-1)), "index.parquet", "row of 'a'"),
+    "row of no shard": (lambda f: reindex(f, lambda r: r[0].update(shard=1)), "index.parquet", "row of 'a'"),
+    "gain of zero": (lambda f: reindex(f, lambda r: r[1].update(gain=[0.0])), "index.parquet", "row of 'b/c'"),
+    "age changed": (lambda f: reindex(f, lambda r: r[0].update(age=16.0)), "index.parquet", "fingerprint"),
+    "group changed": (lambda f: reindex(f, lambda r: r[0].update(group="p2")), "index.parquet", "fingerprint"),
+    "labels not JSON": (lambda f: reindex(f, lambda r: r[0].update(labels="x")), "index.parquet", "labels"),
+    "no rows": (lambda f: reindex(f, list.clear), "index.parquet", "no rows"),
+    "description truncated": (lambda f: (f / "cache.json").write_text('{"format": 1,'), "cache.json", ""),
+    "format of the future": (lambda f: describe(f, format=99), "cache.json", "format version is 99"),
+    "no preprocessing": (lambda f: describe(f, preprocessing=None), "cache.json", "preprocessing"),
+    "shard outside": (
+        lambda f: describe(f, shards=[{"name": "../shard-00000.npy", "samples": 2100}]),
+        "cache.json",
+        "not the name of a shard",
+    ),
+    "absolute shard": (
+        lambda f: describe(f, shards=[{"name": "/etc/passwd", "samples": 2100}]),
+        "cache.json",
+        "not the name of a shard",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_on_opening_and_the_message_names_file_and_way_out(cache, damage):
+    change, file, reason = DAMAGES[damage]
+    change(cache)
+    with pytest.raises(ValueError, match=r"delete the folder .*cache and open the original") as caught:
+        EcgDataset(cache)
+    assert str(cache / file) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["cache.json", "index.parquet", SHARD])
+def test_no_flipped_bit_goes_unnoticed(cache, file):
+    good = EcgDataset(cache)
+    path = cache / file
+    raw = path.read_bytes()
+    generator = np.random.default_rng(0)
+    for position, bit in zip(generator.integers(0, len(raw), 150), generator.integers(0, 8, 150)):
+        damaged = bytearray(raw)
+        damaged[position] ^= 1 << bit
+        path.write_bytes(damaged)
+        try:
+            dataset = EcgDataset(cache)
+        except ValueError as error:
+            assert "delete the folder" in str(error)  # noqa: PT017
+            continue
+        # some bytes carry nothing: padding, or the free text of source and skipped records
+        assert dataset.fingerprint == good.fingerprint
+        for i in range(len(good)):
+            np.testing.assert_array_equal(dataset.signal(i), good.signal(i))
+
+
+def test_a_moved_cache_is_the_same_dataset(cache, tmp_path):
+    shutil.copytree(cache, tmp_path / "elsewhere")
+    assert EcgDataset(tmp_path / "elsewhere").fingerprint == EcgDataset(cache).fingerprint
+
+
+def test_in_a_large_cache_a_sample_of_the_checksums_is_compared(cache, monkeypatch):
+    monkeypatch.setattr(cache_reader, "CHECK_ALL_BYTES", 0)
+    monkeypatch.setattr(cache_reader, "_SAMPLE", 1)
+    seen, crc32 = [], zlib.crc32
+    monkeypatch.setattr(cache_reader.zlib, "crc32", lambda data: seen.append(1) or crc32(data))
+    open_cache(cache)
+    assert len(seen) == 1
