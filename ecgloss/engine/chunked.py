@@ -1,8 +1,8 @@
 """pair_stats in plain torch, one block of rows at a time: every device, no compiler, no triton.
 
 The forward leaves O(N) numbers behind (the rows' log-sum-exp); the backward recomputes each block of S and with
-A = dL/dS adds ``A z`` to the block's rows and ``A^T z_rows`` to all of them. A block has about N D / 4 entries, so
-memory stays O(N D) and no N x N tensor exists.
+A = dL/dS adds ``A z`` to the block's rows and ``A^T z_rows`` to all of them. A block has N D / 4 entries (at least
+1 MiB), so memory stays O(N D) and no N x N tensor exists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import RiskPairs, ViewPairs
 from ecgloss.weights import wide_dtype
 
-MIN_BLOCK, MAX_BLOCK = 32, 512
+MIN_BLOCK = 32  # rows
+MIN_ENTRIES = 2**18  # of a block of S, 1 MiB: fits in a core's cache
 Reduce = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -36,8 +37,8 @@ def pair_stats(z: Tensor, tau: Tensor, rule: ViewPairs, *, similarity: str | Non
 
 
 def block_rows(n: int, width: int, device: torch.device) -> Iterator[Tensor]:
-    """Row numbers in blocks of about D / 4 rows."""
-    size = min(max(width // 4, MIN_BLOCK), MAX_BLOCK)
+    """Row numbers in blocks of D / 4 rows, more where that is little work: a block costs a dozen calls of torch."""
+    size = max(width // 4, MIN_BLOCK, MIN_ENTRIES // n)
     for start in range(0, n, size):
         yield torch.arange(start, min(start + size, n), device=device)
 

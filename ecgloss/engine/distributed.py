@@ -34,9 +34,9 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
         ranks = dist.get_world_size(group)
-        counts = torch.zeros(ranks, dtype=torch.int64, device=x.device)
-        dist.all_gather_into_tensor(counts, torch.tensor([x.shape[0]], device=x.device), group=group)
-        sizes = counts.tolist()
+        counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(ranks)]
+        dist.all_gather(counts, torch.tensor([x.shape[0]], device=x.device), group=group)
+        sizes = [int(count) for count in counts]
         padded = x.new_zeros(max(sizes), *x.shape[1:])  # collectives want equal shapes
         padded[: x.shape[0]] = x
         blocks = [torch.empty_like(padded) for _ in sizes]

@@ -1,8 +1,7 @@
-"""Encoders, and the import of published checkpoints."""
-
-from __future__ import annotations
+"""Encoders: ResNeXt1D in three sizes, the authors' published checkpoints, and encoders trained here."""
 
 from ecgloss.models.official import load_clef
+from ecgloss.models.pretrained import EncoderCard, load_encoder, random_encoder, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D, resnext1d
 
-__all__ = ["ResNeXt1D", "load_clef", "resnext1d"]
+__all__ = ["EncoderCard", "ResNeXt1D", "load_clef", "load_encoder", "random_encoder", "resnext1d", "save_encoder"]

@@ -1,0 +1,153 @@
+"""Augmentations of CLEF (arXiv 2512.02180): recording noise, a run of zeros, and the choice of a lead per view.
+
+All are batched, pure (the input is never changed) and draw from a generator that the caller passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ecgloss.data.noise import MAKERS
+
+NONE = "none"
+NOISES = (NONE, *MAKERS)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a view.
+
+    Attributes:
+        noise_rms: Root mean square of the noise over the window, in mV.
+        noises: One of these is chosen per view: none, motion, electrode, baseline, mixture.
+        mask_probability: How often a run of samples is set to zero.
+        mask_fraction: Shortest and longest run, as parts of the window.
+    """
+
+    noise_rms: float = 0.1
+    noises: tuple[str, ...] = NOISES
+    mask_probability: float = 0.2
+    mask_fraction: tuple[float, float] = (0.1, 0.3)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_rms < float("inf"):
+            raise ValueError(f"noise_rms must be finite and at least 0 mV; got {self.noise_rms}")
+        unknown = [name for name in self.noises if name not in NOISES]
+        if unknown or not self.noises:
+            raise ValueError(
+                f"noises must name some of {', '.join(NOISES)}; got {', '.join(self.noises) or 'none at all'}"
+            )
+        if not 0 <= self.mask_probability <= 1:
+            raise ValueError(f"mask_probability must lie in [0, 1]; got {self.mask_probability}")
+        low, high = self.mask_fraction
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"mask_fraction must satisfy 0 <= shortest <= longest <= 1; got {self.mask_fraction}")
+
+
+def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generator: Generator) -> Tensor:
+    """Noise, then a run of zeros.
+
+    Args:
+        x: (B, L) signals in mV.
+        sampling_rate: Hz.
+        augmentation: What to do.
+        generator: Source of randomness, on the device of x.
+
+    Returns:
+        (B, L), a new tensor.
+
+    Raises:
+        ValueError: if x is not (B, L) or the sampling rate is not positive.
+
+    Example:
+        >>> x = torch.zeros(2, 500)
+        >>> y = augment(x, 100.0, Augmentation(noises=("baseline",), mask_probability=0.0), torch.Generator())
+        >>> round(float(y.square().mean().sqrt()), 3)
+        0.1
+    """
+    noisy = add_noise(x, sampling_rate, augmentation.noises, augmentation.noise_rms, generator)
+    return mask_run(noisy, augmentation.mask_probability, augmentation.mask_fraction, generator)
+
+
+def add_noise(x: Tensor, sampling_rate: float, noises: Sequence[str], rms: float, generator: Generator) -> Tensor:
+    """Add one kind of noise per row, chosen uniformly from ``noises``, with the given root mean square in mV.
+
+    Raises:
+        ValueError: if x is not (B, L) or the sampling rate is not positive.
+    """
+    rows, length = _shape(x)
+    if not sampling_rate > 0:
+        raise ValueError(f"sampling_rate must be positive; got {sampling_rate} Hz")
+    chosen = torch.randint(len(noises), (rows,), generator=generator, device=x.device)
+    result = x.clone()
+    for kind, name in enumerate(noises):
+        if name == NONE:
+            continue
+        # Made for every row, so that a row's draws do not depend on the choices of the others.
+        noise = MAKERS[name](rows, length, sampling_rate, generator).to(x.dtype)
+        result += rms * noise * (chosen == kind)[:, None]
+    return result
+
+
+def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], generator: Generator) -> Tensor:
+    """Set one run of samples to zero in some rows; its length is uniform between the fractions of the window.
+
+    Raises:
+        ValueError: if x is not (B, L).
+
+    Example:
+        >>> y = mask_run(torch.ones(1, 10), 1.0, (0.3, 0.3), torch.Generator().manual_seed(0))
+        >>> int((y == 0).sum())
+        3
+    """
+    rows, length = _shape(x)
+    masked, size, place = torch.rand(3, rows, 1, generator=generator, device=x.device)
+    low, high = fraction
+    run = torch.round((low + (high - low) * size) * length)
+    start = torch.floor(place * (length - run + 1))
+    position = torch.arange(length, device=x.device)
+    inside = (position >= start) & (position < start + run) & (masked < probability)
+    return torch.where(inside, torch.zeros_like(x), x)
+
+
+def shared_lead_choice(
+    n_leads: Sequence[int] | Tensor, same_probability: float, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """A lead for each of two views.
+
+    Args:
+        n_leads: (B,) how many leads each recording has, at least 1.
+        same_probability: How often the second view has the lead of the first; else it has one of the others.
+        generator: Source of randomness.
+
+    Returns:
+        (B,) and (B,) lead numbers. A recording with one lead shows it twice.
+
+    Raises:
+        ValueError: if a recording has no lead, or the probability is outside [0, 1].
+
+    Example:
+        >>> first, second = shared_lead_choice([12, 1, 2], 0.0, torch.Generator().manual_seed(0))
+        >>> bool(first[0] != second[0]), int(second[1]), int(first[2] + second[2])
+        (True, 0, 1)
+    """
+    leads = torch.as_tensor(n_leads, device=generator.device)
+    if bool((leads < 1).any()):
+        raise ValueError(f"n_leads must be at least 1 for every recording; got {int(leads.min())}")
+    if not 0 <= same_probability <= 1:
+        raise ValueError(f"same_probability must lie in [0, 1]; got {same_probability}")
+    one, step, coin = torch.rand(3, len(leads), generator=generator, device=generator.device)
+    first = (one * leads).long()
+    other = (first + 1 + (step * (leads - 1)).long()) % leads  # 1 to n-1 further: every other lead alike
+    return first, torch.where(coin < same_probability, first, other)
+
+
+def _shape(x: Tensor) -> tuple[int, int]:
+    """Rows and length of a batch of signals."""
+    if x.dim() != 2:
+        raise ValueError(f"x must have shape (B, L); got {tuple(x.shape)}")
+    return x.shape[0], x.shape[1]

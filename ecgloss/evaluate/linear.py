@@ -1,0 +1,221 @@
+"""A trained encoder against a random one of the same shape, by linear probes on the same recordings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgloss._files import write_json
+from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.splits import Split, split_by_patient
+from ecgloss.evaluate._parts import Part
+from ecgloss.evaluate.embed import embed
+from ecgloss.evaluate.metrics import Estimate, macro_auroc, mean_absolute_error, paired_difference
+from ecgloss.evaluate.probe import ProbeResult, linear_probe
+from ecgloss.evaluate.tables import ResultRow, metric_name, text
+from ecgloss.evaluate.tasks import Targets, task_targets
+from ecgloss.models.pretrained import EncoderCard, find_checkpoint, load_encoder, random_encoder
+
+RANDOM, TRAINED = "random encoder", "checkpoint"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Linear probes of a checkpoint and of a random encoder.
+
+    Attributes:
+        checkpoint: The checkpoint folder.
+        data: The data source.
+        task: The task.
+        lead: The lead that was embedded.
+        labels: How many training labels were used, ``"all"`` or a number.
+        results: One probe per encoder, ``"random encoder"`` and ``"checkpoint"``.
+        difference: Checkpoint minus random on the main metric (macro AUROC, or mean absolute error), paired.
+        split: Where the split came from.
+        card: The checkpoint's card.
+        dataset: The recordings.
+        rows_embedded: (n,) recordings that have a target.
+        embeddings: (n, D) of those, by the checkpoint.
+    """
+
+    checkpoint: Path
+    data: str
+    task: str
+    lead: str
+    labels: str
+    results: dict[str, ProbeResult]
+    difference: Estimate
+    split: str
+    card: EncoderCard
+    dataset: EcgDataset
+    rows_embedded: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+
+    @property
+    def main_metric(self) -> str:
+        """What the encoders are compared by."""
+        return "mae" if self.results[TRAINED].kind == "regression" else "auroc"
+
+    def rows(self) -> list[ResultRow]:
+        """Rows of the result table."""
+        return [
+            ResultRow(method, metric, self.labels, estimate)
+            for method, result in self.results.items()
+            for metric, estimate in result.metrics.items()
+        ]
+
+    def __str__(self) -> str:
+        """The table with what it was measured on."""
+        return "\n".join([text(self.rows()), *self.notes()])
+
+    def notes(self) -> list[str]:
+        """What the table was measured on, and what could not be."""
+        probe = self.results[TRAINED]
+        lines = [
+            f"task {self.task}, lead {self.lead}, {probe.n_train} training, {probe.n_validation} validation, "
+            f"{probe.n_test} test recordings; 95 % intervals over test patients",
+            f"checkpoint minus random encoder, {metric_name(self.main_metric)}: {self.difference}",
+        ]
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in probe.dropped.items():
+            by_reason.setdefault(reason, []).append(name)
+        return lines + [f"not scored, {reason}: {', '.join(names)}" for reason, names in by_reason.items()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "data": self.data,
+            "task": self.task,
+            "lead": self.lead,
+            "labels": self.labels,
+            "split": self.split,
+            "skipped": [vars(record) for record in self.dataset.skipped],
+            "results": {name: result.summary() for name, result in self.results.items()},
+            "difference": {"metric": self.main_metric, **vars(self.difference)},
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`to_json`."""
+        write_json(path, self.to_json())
+
+
+def evaluate_linear(
+    checkpoint: str | Path,
+    data: str,
+    *,
+    task: str,
+    lead: str = "I",
+    label_fraction: float = 1.0,
+    region: str = "moderate",
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Evaluation:
+    """Probe a checkpoint on a task.
+
+    The split is the one of pretraining where the data is the same (test patients were not seen then), else a new one
+    by patient with the seed of pretraining.
+
+    Args:
+        checkpoint: A training run or one of its checkpoints.
+        data: Data source, as for pretraining.
+        task: What to predict.
+        lead: The lead to embed, or ``"all"`` for the mean over leads.
+        label_fraction: Fraction of the training labels the probe may use, in (0, 1].
+        region: SCORE2 risk region, for the task ``"risk"``.
+        seed: Seed of label subsets, bootstrap and of the random encoder.
+        cache_dir: Folder of converted caches.
+        device: Where to compute embeddings.
+        progress: Show progress bars.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        ValueError: for a missing checkpoint, unusable data, an unknown task or lead.
+    """
+    if not 0 < label_fraction <= 1:
+        raise ValueError(f"label_fraction must lie in (0, 1]; got {label_fraction}")
+    folder = find_checkpoint(checkpoint)
+    model, card = load_encoder(folder)
+    dataset = open_dataset(
+        data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=cache_dir, progress=progress
+    )
+    split, origin = matching_split(folder, card, dataset)
+    targets = task_targets(dataset, task, region=region)
+    n_train = int(np.isin(targets.rows, split.train).sum())
+    n_labels = None if label_fraction == 1 else max(2, round(label_fraction * n_train))
+    encoders = {RANDOM: random_encoder(card.model, card.in_channels, seed), TRAINED: model}
+    results: dict[str, ProbeResult] = {}
+    z = np.zeros(0, np.float32)
+    for name, encoder in encoders.items():  # the checkpoint comes last: its embeddings are kept
+        z = embed(
+            encoder, dataset, lead=lead, seconds=card.seconds, rows=targets.rows, device=device, progress=progress
+        )
+        results[name] = probe_targets(z, targets, dataset, split, n_labels=n_labels, seed=seed)
+    return Evaluation(
+        checkpoint=folder,
+        data=data,
+        task=task,
+        lead=lead,
+        labels="all" if n_labels is None else str(n_labels),
+        results=results,
+        difference=_difference(results, targets, dataset, split, seed),
+        split=origin,
+        card=card,
+        dataset=dataset,
+        rows_embedded=targets.rows,
+        embeddings=z,
+    )
+
+
+def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
+    """The split of pretraining for the same data, else a new one; with words for which."""
+    path = checkpoint.parent.parent / "split.json"
+    if card.data["fingerprint"] == dataset.fingerprint and path.is_file():
+        return Split.load(path).align(dataset), f"that of pretraining ({path})"
+    seed = int(card.training.get("seed", 0))
+    return split_by_patient(dataset, seed=seed), f"new, by patient, seed {seed}: other data than in pretraining"
+
+
+def probe_targets(
+    embeddings: NDArray[np.float32],
+    targets: Targets,
+    dataset: EcgDataset,
+    split: Split,
+    *,
+    n_labels: int | None = None,
+    seed: int = 0,
+) -> ProbeResult:
+    """Linear probe of the embeddings of ``targets.rows``."""
+    groups = dataset.index["group"].to_numpy()[targets.rows]
+    parts = []
+    for rows in (split.train, split.validation, split.test):
+        chosen = np.isin(targets.rows, rows)
+        parts.append(Part(embeddings[chosen], targets.values[chosen], groups[chosen]))
+    return linear_probe(*parts, kind=targets.kind, classes=targets.classes or None, n_labels=n_labels, seed=seed)
+
+
+def _difference(
+    results: dict[str, ProbeResult], targets: Targets, dataset: EcgDataset, split: Split, seed: int
+) -> Estimate:
+    """Checkpoint minus random on the classes both were scored on."""
+    random, trained = results[RANDOM], results[TRAINED]
+    chosen = np.isin(targets.rows, split.test)
+    truth = targets.values[chosen]
+    groups = dataset.index["group"].to_numpy()[targets.rows][chosen]
+    if targets.kind == "regression":
+        a, b = trained.test_scores[:, 0], random.test_scores[:, 0]
+        return paired_difference(mean_absolute_error, a, b, truth, groups=groups, seed=seed)
+    columns = [targets.classes.index(name) for name in trained.classes]
+    if targets.kind == "multiclass":
+        truth = truth[:, None] == np.arange(len(targets.classes))
+    truth = np.asarray(truth, np.float64)[:, columns]
+    return paired_difference(macro_auroc, trained.test_scores, random.test_scores, truth, groups=groups, seed=seed)

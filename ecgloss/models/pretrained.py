@@ -1,0 +1,143 @@
+"""Encoders on disk: weights as safetensors, and a JSON card that says what they need to be used rightly."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecgloss._extras import require
+from ecgloss._files import read_json, replacing, write_json
+from ecgloss.models.resnext1d import ResNeXt1D, resnext1d
+
+WEIGHTS, CARD = "encoder.safetensors", "card.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What an encoder was trained on and how: everything needed to feed it the same way.
+
+    Attributes:
+        model: Size of the ResNeXt1D, ``"small"``, ``"medium"`` or ``"large"``.
+        in_channels: Leads per input.
+        preprocessing: Preprocessing of the signals (rate, pass band, leads), as JSON values.
+        seconds: Length of the input window in seconds.
+        leads: Leads that were seen in training.
+        loss: Name and options of the loss.
+        data: Name, source, fingerprint and number of recordings of the training data.
+        training: Every option of the training run.
+        progress: Epochs and steps trained, and the last loss.
+        versions: Versions of ecgloss and torch.
+    """
+
+    model: str
+    in_channels: int
+    preprocessing: dict[str, Any]
+    seconds: float
+    leads: list[str]
+    loss: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save_encoder(folder: str | Path, model: ResNeXt1D, card: EncoderCard) -> None:
+    """Write weights and card.
+
+    Args:
+        folder: Made if it does not exist; each file is replaced in one step.
+        model: The encoder.
+        card: Its card.
+    """
+    folder = Path(folder)
+    safetensors = require("safetensors.torch", "train")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        safetensors.save_file(weights, temporary, metadata={"format": "pt"})
+    write_json(folder / CARD, {"format": _FORMAT, **asdict(card)})
+
+
+def load_encoder(path: str | Path) -> tuple[ResNeXt1D, EncoderCard]:
+    """Load an encoder that ecgloss trained.
+
+    Args:
+        path: A training run (its latest checkpoint is taken), or one checkpoint folder.
+
+    Returns:
+        The encoder in evaluation mode, on the CPU, and its card.
+
+    Raises:
+        ValueError: if there is no readable checkpoint, naming the file.
+    """
+    folder = find_checkpoint(path)
+    card = _read_card(folder / CARD)
+    model = resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
+    model.load_state_dict(read_tensors(folder / WEIGHTS))
+    return model.eval(), card
+
+
+def random_encoder(size: str, in_channels: int, seed: int) -> ResNeXt1D:
+    """A freshly initialised encoder; the same seed gives the same weights, and the global generators stay as they are.
+
+    Args:
+        size: ``"small"``, ``"medium"`` or ``"large"``.
+        in_channels: Leads per input.
+        seed: Seed of the initialisation.
+
+    Example:
+        >>> a, b = random_encoder("small", 1, 3), random_encoder("small", 1, 3)
+        >>> all(bool((x == y).all()) for x, y in zip(a.parameters(), b.parameters()))
+        True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return resnext1d(size, in_channels)  # type: ignore[arg-type]
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint folder behind a path: itself, or the latest of a training run.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = Path(path)
+    if (path / CARD).is_file():
+        return path
+    steps = checkpoints(path)
+    if not steps:
+        what = "holds no checkpoint" if path.is_dir() else "is not a folder"
+        raise ValueError(f"{path} {what}: expected a training run or a checkpoint with {CARD} and {WEIGHTS}")
+    return steps[-1]
+
+
+def checkpoints(run: str | Path) -> list[Path]:
+    """Complete checkpoints of a training run, oldest first."""
+    found = [p for p in Path(run).glob("checkpoints/step-*") if p.name[5:].isdigit() and (p / CARD).is_file()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Tensors of a safetensors file, or a ``ValueError`` that names it."""
+    safetensors = require("safetensors", "train")
+    try:
+        tensors: dict[str, Any] = require("safetensors.torch", "train").load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    return tensors
+
+
+def _read_card(path: Path) -> EncoderCard:
+    """The card, checked."""
+    content = read_json(path)
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise ValueError(f"{path} is not an encoder card of format {_FORMAT}")
+    names = {f.name for f in fields(EncoderCard)}
+    if set(content) != names:
+        odd = ", ".join(sorted(set(content) ^ names))
+        raise ValueError(f"{path} has missing or unknown entries: {odd}")
+    return EncoderCard(**content)

@@ -1,0 +1,43 @@
+"""The card of a checkpoint: what the encoder was trained on, and how."""
+
+from __future__ import annotations
+
+import torch
+
+import ecgloss
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.models.pretrained import EncoderCard
+from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.train.checkpoint import Position
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.objective import describe
+
+
+def training_card(
+    config: PretrainConfig,
+    dataset: EcgDataset,
+    training_recordings: int,
+    model: ResNeXt1D,
+    position: Position,
+    loss: float,
+) -> EncoderCard:
+    """The card of a checkpoint at ``position``, whose last step had the given loss."""
+    return EncoderCard(
+        model=config.model,
+        in_channels=model.in_channels,
+        preprocessing=config.preprocessing.to_json(),
+        seconds=config.seconds,
+        leads=sorted({lead for i in range(len(dataset)) for lead in dataset.leads(i)}),
+        loss=describe(config),
+        data={
+            "name": dataset.name,
+            "source": config.data,
+            "fingerprint": dataset.fingerprint,
+            "recordings": len(dataset),
+            "training_recordings": training_recordings,
+            "skipped": len(dataset.skipped),
+        },
+        training=config.to_json(),
+        progress={"step": position.step, "epochs": position.epoch, "loss": loss},
+        versions={"ecgloss": ecgloss.__version__, "torch": torch.__version__},
+    )

@@ -1,0 +1,167 @@
+"""Options of a pretraining run; a YAML file or the command line maps onto these."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ecgloss.data.augment import Augmentation
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.options import ClefOptions, resolve
+
+Preset = Literal["preset"]
+
+
+@dataclass(frozen=True)
+class ClefConfig:
+    """Options of the CLEF loss; "preset" takes the preset's value.
+
+    Attributes:
+        preset: "paper", or "official" for the authors' released code.
+        alpha: Minimum dissimilarity of two patients, in [0, 1].
+        weight_norm: Weights of negatives: none (W), mean (W over its row mean) or softmax.
+        similarity: What is aligned with 1 - W: cosine, or minmax-scaled cosine.
+        reliability: What missing metadata does to a pair: multiply, revert, or ignore it.
+        nan_risk: What an unknown risk does: neutral, zero or raise.
+        risk_scale: "minmax" over the batch, or a fixed positive scale of the risk difference to the power q.
+        risk_power: Exponent q of the risk difference, 2 or 1.
+        contrastive_weight: Weight of the contrastive term.
+        align_weight: Weight of the alignment term.
+    """
+
+    preset: Literal["paper", "official"] = "paper"
+    alpha: float | Preset = "preset"
+    weight_norm: Literal["preset", "none", "mean", "softmax"] = "preset"
+    similarity: Literal["preset", "cosine", "minmax"] = "preset"
+    reliability: Literal["preset", "multiply", "revert", "ignore"] = "preset"
+    nan_risk: Literal["preset", "neutral", "zero", "raise"] = "preset"
+    risk_scale: float | Literal["preset", "minmax"] = "preset"
+    risk_power: Literal["preset", 1, 2] = "preset"
+    contrastive_weight: float | Preset = "preset"
+    align_weight: float | Preset = "preset"
+
+    def resolve(self, temperature: float) -> ClefOptions:
+        """The options of the loss with the preset filled in.
+
+        Example:
+            >>> ClefConfig(preset="official", alpha=0.1).resolve(0.07).weight_norm
+            'softmax'
+        """
+        options = asdict(self)
+        if options["reliability"] == "ignore":  # "none" would be read as a missing value on a command line
+            options["reliability"] = None
+        return resolve(options.pop("preset"), temperature=temperature, **options)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """A pretraining run. The defaults are the CLEF authors' hyper-parameters.
+
+    Attributes:
+        data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
+        out: Folder of the run: checkpoints, metrics.jsonl, split.json, card.
+        loss: "clef" or "simclr".
+        model: ResNeXt1D size: small (0.4 M), medium (31 M) or large (296 M parameters).
+        epochs: Passes over the training recordings.
+        batch_size: Recordings per step, over all devices.
+        lr: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        restart_epochs: Epochs of the first cosine cycle.
+        restart_factor: How much longer each cycle is than the one before.
+        min_lr: Learning rate at the end of a cycle.
+        temperature: Temperature of the loss.
+        clef: Options of the CLEF loss.
+        region: SCORE2 risk region of the patients: low, moderate, high or very_high.
+        seconds: Length of the input window.
+        windows: Both views show the "same" window of a recording, or "independent" ones (which needs a window shorter
+            than the recordings).
+        same_lead_probability: How often both views of a recording show the same lead.
+        augmentation: Noise and masking of the views.
+        sampling_rate: Common sampling rate in Hz.
+        low_hz: Lower edge of the pass band in Hz.
+        high_hz: Upper edge of the pass band in Hz.
+        leads: Leads to train on; default: all of each recording.
+        seed: Seed of split, initialisation, order and augmentation.
+        checkpoint_steps: Steps between checkpoints; 0: one at the end of every epoch.
+        keep_checkpoints: How many of the newest checkpoints to keep.
+        accelerator: Lightning Fabric accelerator: auto, cpu, cuda, mps.
+        devices: Number of devices.
+        precision: Lightning Fabric precision, e.g. 32-true, bf16-mixed.
+        workers: Processes that prepare batches; 0: the training process itself.
+        cache: Folder of converted caches; default: $ECGLOSS_CACHE or ~/.cache/ecgloss.
+    """
+
+    data: str
+    out: str
+    loss: Literal["clef", "simclr"] = "clef"
+    model: Literal["small", "medium", "large"] = "small"
+    epochs: int = 100
+    batch_size: int = 64
+    lr: float = 1e-4
+    weight_decay: float = 5e-4
+    restart_epochs: int = 10
+    restart_factor: int = 2
+    min_lr: float = 1e-6
+    temperature: float = 0.07
+    clef: ClefConfig = field(default_factory=ClefConfig)
+    region: Literal["low", "moderate", "high", "very_high"] = "moderate"
+    seconds: float = 10.0
+    windows: Literal["same", "independent"] = "same"
+    same_lead_probability: float = 0.8
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    sampling_rate: float = 500.0
+    low_hz: float = 0.67
+    high_hz: float = 40.0
+    leads: tuple[str, ...] | None = None
+    seed: int = 42
+    checkpoint_steps: int = 0
+    keep_checkpoints: int = 2
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    workers: int = 0
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        low = {"epochs": 1, "batch_size": 2, "restart_epochs": 1, "restart_factor": 1, "checkpoint_steps": 0}
+        low |= {"keep_checkpoints": 1, "devices": 1, "workers": 0, "weight_decay": 0, "min_lr": 0, "seed": 0}
+        for name, least in low.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        for name in ("lr", "temperature", "seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
+        if not 0 <= self.same_lead_probability <= 1:
+            raise ValueError(f"same_lead_probability must lie in [0, 1]; got {self.same_lead_probability}")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to every signal."""
+        return Preprocessing(self.sampling_rate, self.low_hz, self.high_hz, leads=self.leads)
+
+    @property
+    def window(self) -> int:
+        """Samples per input window."""
+        return round(self.seconds * self.sampling_rate)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON or YAML file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
+        """The inverse of :meth:`to_json`.
+
+        Example:
+            >>> config = PretrainConfig(data="synthetic", out="runs/demo", leads=("I", "II"))
+            >>> PretrainConfig.from_json(config.to_json()) == config
+            True
+        """
+        content = dict(content)
+        augmentation = dict(content["augmentation"])
+        for name in ("noises", "mask_fraction"):
+            augmentation[name] = tuple(augmentation[name])
+        content["augmentation"] = Augmentation(**augmentation)
+        content["clef"] = ClefConfig(**content["clef"])
+        content["leads"] = None if content["leads"] is None else tuple(content["leads"])
+        return cls(**content)

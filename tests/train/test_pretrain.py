@@ -1,0 +1,239 @@
+"""Training runs: they can be repeated, interrupted at any moment and continued, and survive broken records."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgloss._files import read_json, read_json_lines
+from ecgloss.models import load_encoder, random_encoder
+from ecgloss.models.pretrained import checkpoints
+from ecgloss.train import pretrain as pretrain_module
+from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from ecgloss.train.config import ClefConfig, PretrainConfig
+from ecgloss.train.pretrain import pretrain, resume_config
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path, cache: str) -> PretrainConfig:
+    """A run of 2 epochs of 4 steps, in seconds."""
+    return PretrainConfig(
+        data="synthetic:52",
+        out=str(tmp_path / "run"),
+        epochs=2,
+        batch_size=8,
+        sampling_rate=100.0,
+        seconds=3.0,
+        lr=1e-3,
+        cache=cache,
+        accelerator="cpu",
+    )
+
+
+def weights(run: str | Path) -> bytes:
+    return (checkpoints(run)[-1] / "encoder.safetensors").read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for a process that ends between two steps."""
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    write = pretrain_module.MetricsLog.write
+
+    def counted(self, **values):
+        write(self, **values)
+        if values["step"] == steps:
+            raise Killed
+
+    monkeypatch.setattr(pretrain_module.MetricsLog, "write", counted)
+
+
+@pytest.mark.parametrize("loss", ["clef", "simclr"])
+def test_a_run_can_be_repeated_bit_for_bit(config, loss, tmp_path):
+    first = pretrain(replace(config, loss=loss), progress=False)
+    again = pretrain(replace(config, loss=loss, out=str(tmp_path / "again")), progress=False)
+    assert weights(first.run) == weights(again.run)
+    assert first.loss == again.loss
+    other = pretrain(replace(config, loss=loss, seed=1, out=str(tmp_path / "other")), progress=False)
+    assert weights(other.run) != weights(first.run)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_a_run_stopped_between_any_two_steps_resumes_to_the_same_weights(config, stop, every, monkeypatch, tmp_path):
+    config = replace(config, checkpoint_steps=every)
+    whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop)
+        with pytest.raises(Killed):
+            pretrain(config, progress=False)
+    resumed = pretrain(resume_config(config.out), resume=True, progress=False)
+    assert weights(resumed.run) == weights(whole.run)
+    lines, expected = (read_json_lines(r.run / "metrics.jsonl") for r in (resumed, whole))
+    assert [line["step"] for line in lines] == list(range(1, whole.steps + 1))
+    assert [line["loss"] for line in lines] == [line["loss"] for line in expected]
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_sigkill_again_and_again_ends_with_the_same_weights(config, tmp_path):
+    config = replace(config, checkpoint_steps=1, epochs=3)
+    whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
+    out = config.out
+    program = (
+        "import sys, json; from ecgloss.train.config import PretrainConfig; from ecgloss.train.pretrain import *\n"
+        f"c = PretrainConfig.from_json(json.loads({json.dumps(json.dumps(config.to_json()))}))\n"
+        "pretrain(c, resume=True, progress=False)"
+    )
+    kills = 0
+    for attempt in range(60):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        )
+        before = len(read_json_lines(Path(out) / "metrics.jsonl")) if (Path(out) / "metrics.jsonl").exists() else 0
+        while process.poll() is None:
+            path = Path(out) / "metrics.jsonl"
+            done = len(read_json_lines(path)) if path.exists() else 0
+            if done >= before + 3 and attempt < 3:
+                time.sleep(0.003 * attempt)  # somewhere in the next step, or in its checkpoint
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+            time.sleep(0.001)
+        if process.returncode == 0:
+            break
+    assert process.returncode == 0
+    assert kills >= 1
+    assert weights(out) == weights(whole.run)
+
+
+def test_resuming_a_finished_run_changes_nothing(config):
+    before = weights(pretrain(config, progress=False).run)
+    pretrain(resume_config(config.out), resume=True, progress=False)
+    assert weights(config.out) == before
+
+
+def test_a_run_is_never_overwritten(config):
+    pretrain(replace(config, epochs=1), progress=False)
+    with pytest.raises(ValueError, match="holds a training run already.*--resume"):
+        pretrain(config, progress=False)
+
+
+def test_resuming_what_is_no_run_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="is not a training run"):
+        resume_config(tmp_path)
+
+
+def test_resuming_with_other_data_is_an_error(config):
+    pretrain(replace(config, epochs=1), progress=False)
+    other = replace(config, data="synthetic:30")
+    with pytest.raises(ValueError, match="differ in .* recordings"):
+        pretrain(other, resume=True, progress=False)
+
+
+def test_batches_do_not_depend_on_worker_processes(config, tmp_path):
+    alone = pretrain(replace(config, epochs=1), progress=False)
+    workers = pretrain(replace(config, epochs=1, workers=2, out=str(tmp_path / "w")), progress=False)
+    assert weights(alone.run) == weights(workers.run)
+
+
+def test_the_checkpoint_says_all_that_is_needed_to_use_it(config):
+    result = pretrain(replace(config, clef=ClefConfig(preset="official", alpha=0.3)), progress=False)
+    model, card = load_encoder(result.run)
+    assert model.size == card.model == "small"
+    assert card.preprocessing == config.preprocessing.to_json()
+    assert card.seconds == 3.0
+    assert "V6" in card.leads
+    assert card.loss["weight_norm"] == "softmax"
+    assert card.loss["alpha"] == 0.3
+    assert card.data["fingerprint"] == result.dataset.fingerprint
+    assert card.progress["step"] == result.steps == 8
+    assert PretrainConfig.from_json(card.training).clef.preset == "official"
+    assert load_encoder(result.checkpoint)[1] == card
+
+
+def test_training_changes_every_parameter(config):
+    result = pretrain(replace(config, epochs=1), progress=False)
+    trained = load_encoder(result.run)[0].state_dict()
+    fresh = random_encoder("small", 1, config.seed).state_dict()
+    assert [name for name in fresh if torch.equal(fresh[name], trained[name])] == []
+
+
+def test_metrics_hold_the_terms_of_the_loss(config):
+    run = pretrain(replace(config, epochs=1), progress=False).run
+    for line in read_json_lines(run / "metrics.jsonl"):
+        assert line["loss"] == pytest.approx(line["contrastive"] + line["alignment"], rel=1e-5)  # fp32 sum
+        assert line["samples_per_second"] > 0
+
+
+def test_the_learning_rate_follows_cosine_restarts(config):
+    config = replace(config, epochs=4, restart_epochs=1, restart_factor=2, min_lr=1e-5)
+    rates = [line["lr"] for line in read_json_lines(pretrain(config, progress=False).run / "metrics.jsonl")][::4]
+    # Cycles of 1 and 2 epochs: start, start, half way, start again.
+    assert rates == pytest.approx([1e-3, 1e-3, (1e-3 + 1e-5) / 2, 1e-3])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(config, monkeypatch):
+    pretrain(replace(config, epochs=1), progress=False)
+    kept = weights(config.out)
+    path = Path(config.out) / "config.json"
+    settings = {**read_json(path), "epochs": 2, "lr": 1e30}
+    path.write_text(json.dumps(settings))
+    folder = checkpoints(config.out)[-1]
+    state = read_json(folder / "state.json")
+    state["param_groups"][0]["initial_lr"] = 1e30
+    (folder / "state.json").write_text(json.dumps(state))
+    with pytest.raises(FloatingPointError, match="at step .*checkpoint is kept"):
+        pretrain(resume_config(config.out), resume=True, progress=False)
+    assert weights(config.out) == kept
+
+
+def test_a_half_written_checkpoint_is_ignored(config):
+    result = pretrain(replace(config, epochs=1), progress=False)
+    unfinished = result.run / "checkpoints" / ".step-00000099.tmp"
+    unfinished.mkdir()
+    (unfinished / "card.json").write_text("{")
+    (result.run / "checkpoints" / "step-00000098").mkdir()
+    assert checkpoints(result.run) == [result.checkpoint]
+
+
+def test_damaged_checkpoints_are_named(config):
+    result = pretrain(replace(config, epochs=1), progress=False)
+    path = result.checkpoint / "encoder.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"cannot read .*encoder\.safetensors"):
+        load_encoder(result.run)
+    (result.checkpoint / "card.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"card\.json has missing or unknown entries"):
+        load_encoder(result.run)
+
+
+def test_old_checkpoints_are_removed(config):
+    result = pretrain(replace(config, checkpoint_steps=1, keep_checkpoints=3), progress=False)
+    assert [int(p.name[5:]) for p in checkpoints(result.run)] == [6, 7, 8]
+
+
+def test_optimizer_state_survives_exactly(tmp_path, config):
+    result = pretrain(config, progress=False)
+    model = random_encoder("small", 1, 5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    position = load_checkpoint(result.checkpoint, model, optimizer)
+    card = load_encoder(result.run)[1]
+    again = save_checkpoint(tmp_path, model, optimizer, card, position, keep=1)
+    assert position == Position(step=8, epoch=2, batch=0)
+    for name in ("encoder.safetensors", "optimizer.safetensors", "state.json"):
+        assert (again / name).read_bytes() == (result.checkpoint / name).read_bytes()
