@@ -63,7 +63,11 @@ def _run(words: list[str]) -> int:
         config = parser.parse_args(words)
     except jsonargparse.ArgumentError as error:
         raise UsageError(_one_line(str(error))) from error
-    return commands[config.command](config[config.command])
+    options = config[config.command]
+    _refuse_empty(options)
+    if options.get("resume") is not None:
+        _refuse_options_of_a_resumed_run(parser.parse_args(words, defaults=False)[config.command])
+    return commands[config.command](options)
 
 
 def _parser(jsonargparse: Any) -> tuple[ArgumentParser, dict[str, Callable[[Any], int]]]:
@@ -71,7 +75,7 @@ def _parser(jsonargparse: Any) -> tuple[ArgumentParser, dict[str, Callable[[Any]
     import ecgloss
 
     parser = jsonargparse.ArgumentParser(
-        prog="ecgloss", description=DESCRIPTION, version=ecgloss.__version__, exit_on_error=False
+        prog="ecgloss", description=DESCRIPTION, version=ecgloss.__version__, exit_on_error=False, allow_abbrev=False
     )
     subcommands = parser.add_subcommands(required=True, dest="command")
     makers = {
@@ -84,14 +88,14 @@ def _parser(jsonargparse: Any) -> tuple[ArgumentParser, dict[str, Callable[[Any]
     for name, (make, _) in makers.items():
         sub = make(jsonargparse)
         sub.add_argument("--debug", action="store_true", help="Show a traceback when something fails.")
-        subcommands.add_subcommand(name, sub, help=sub.description.split(".")[0])
+        subcommands.add_subcommand(name, sub, help=(sub.description or "").split(".")[0])
     return parser, {name: run for name, (_, run) in makers.items()}
 
 
 def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
     """A parser for one command whose help ends with an example."""
     parser: ArgumentParser = jsonargparse.ArgumentParser(
-        description=f"{description} Example: {example}", exit_on_error=False
+        description=f"{description} Example: {example}", exit_on_error=False, allow_abbrev=False
     )
     return parser
 
@@ -121,14 +125,15 @@ def _pretrain(config: Namespace) -> int:
     resume = given.pop("resume")
     if resume is not None:
         settings = resume_config(resume)
-        _refuse_options_of_a_resumed_run(given)
     elif given["data"] is None:
         raise UsageError("pretrain needs --data (a folder of WFDB records, or synthetic), or --resume RUN")
     else:
         if given["out"] is None:
-            given["out"] = f"runs/{Path(given['data']).name.replace(':', '-')}-{given['loss']}"
+            given["out"] = f"runs/{Path(given['data']).resolve().name.replace(':', '-')}-{given['loss']}"
         try:
             settings = PretrainConfig.from_json(given)
+            settings.clef.resolve(settings.temperature)  # bad values show here, before anything is read or written
+            _ = settings.preprocessing
         except ValueError as error:
             raise UsageError(str(error)) from error
     result = pretrain(settings, resume=resume is not None)
@@ -137,13 +142,17 @@ def _pretrain(config: Namespace) -> int:
     return 0
 
 
-def _refuse_options_of_a_resumed_run(given: dict[str, Any]) -> None:
+def _refuse_options_of_a_resumed_run(given: Namespace) -> None:
     """A resumed run has the options it began with; silently ignoring new ones would mislead."""
-    from ecgloss.train.config import PretrainConfig
-
-    given = {**given, "data": given["data"] or "", "out": given["out"] or ""}
-    if PretrainConfig.from_json(given) != PretrainConfig(data="", out=""):
+    if set(given.keys()) - {"resume", "debug"}:
         raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
+
+
+def _refuse_empty(options: Namespace) -> None:
+    """An unset shell variable must not come to mean the current folder."""
+    for name in ("data", "out", "checkpoint", "resume"):
+        if options.get(name) == "":
+            raise UsageError(f"--{name} is empty")
 
 
 def _embed_parser(jsonargparse: Any) -> ArgumentParser:
@@ -186,7 +195,8 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--task", type=str, required=True, help="Task of the data, or risk; a wrong one lists them.")
     parser.add_argument("--protocol", type=Literal["linear"], default="linear", help="Linear probe.")
     parser.add_argument("--label_fraction", type=float, default=1.0, help="Part of the labels.")
-    parser.add_argument("--region", type=str, default="moderate", help="SCORE2 risk region, for the task risk.")
+    region = Literal["low", "moderate", "high", "very_high"]
+    parser.add_argument("--region", type=region, default="moderate", help="SCORE2 risk region, for the task risk.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of label subsets, bootstrap and random encoder.")
     parser.add_argument("--out", type=str, default=None, help="Folder for results.json and report.html.")
     return parser
@@ -198,6 +208,8 @@ def _evaluate(config: Namespace) -> int:
 
     if not 0 < config.label_fraction <= 1:
         raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")
+    if config.seed < 0:
+        raise UsageError(f"--seed must be at least 0; got {config.seed}")
     evaluation = evaluate_linear(
         config.checkpoint,
         config.data,
@@ -283,7 +295,7 @@ def _options(config: Namespace) -> dict[str, Any]:
     for name in ("config", "debug"):
         given.pop(name, None)
     if given["leads"] is not None:
-        given["leads"] = [lead.strip() for lead in given["leads"].split(",")]
+        given["leads"] = [lead.strip() for lead in given["leads"].split(",") if lead.strip()]
     return given
 
 

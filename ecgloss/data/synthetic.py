@@ -46,12 +46,15 @@ def cohort(
     respiratory and 0.1 Hz modulation, premature atrial beats (non-compensatory pause) and premature ventricular beats
     (wide QRS, opposite T, compensatory pause).
 
-    *Links from risk to the ECG*, all moderate and in addition to individual variation of the same parameter:
+    *Links from risk to the ECG*, all moderate and in addition to individual variation of the same parameter; signs
+    and orders of magnitude of those of age and sex follow tables of normal values (Rijnbeek et al., J Electrocardiol
+    2014;47:914-921):
 
     ================== ======================================================================================
-    age                QRS voltage -0.7 %/year, PR +0.4 ms/year, frontal axis -0.5 degrees/year (leftward),
-                       QTc +0.2 ms/year, less respiratory sinus arrhythmia
-    female sex         QRS voltage -5 % (V3 to V6 up to -14 %), QTc +12 ms, rate +2/min
+    age                QRS voltage and T wave -0.7 %/year, P wave -0.4 %/year, PR +0.4 ms/year, frontal axis
+                       -0.5 degrees/year (leftward), QTc +0.2 ms/year, less respiratory sinus arrhythmia
+    female sex         QRS voltage -5 % (V3 to V6 up to -14 %), QRS 8 ms shorter, T wave -18 %, lower J point in V2
+                       and V3, QTc +12 ms, rate +2/min
     blood pressure     more left-ventricular mass: higher and wider QRS, axis to the left and back; from a high
                        mass on lateral ST depression and flat or inverted T ("strain")
     smoking            rate +7/min on average (each smoker reacts differently)

@@ -65,10 +65,11 @@ def mean_absolute_error(counts: Floats, predictions: ArrayLike, targets: ArrayLi
 def r2(counts: Floats, predictions: ArrayLike, targets: ArrayLike) -> Floats:
     """1 - residual sum of squares / total sum of squares."""
     p, y = _vectors(predictions, targets)
-    if np.ptp(y) == 0.0:
-        return np.full(len(counts), math.nan)
     mean = (counts @ y) / counts.sum(axis=1)
     total = np.einsum("bn,bn->b", counts, (y - mean[:, None]) ** 2)
+    low = np.where(counts > 0, y, math.inf).min(axis=1)
+    high = np.where(counts > 0, y, -math.inf).max(axis=1)
+    total[low == high] = 0.0  # rounding of the mean must not pass for spread
     return 1.0 - _ratio(counts @ (p - y) ** 2, total)
 
 

@@ -53,7 +53,7 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     panels = figure.subplots(1, len(terms), squeeze=False)[0]
     for axes, term in zip(panels, terms):
         for i, (name, history) in enumerate(histories.items()):
-            points = [(r["step"], r[term]) for r in history if r.get(term) is not None]
+            points = [(r["step"], r[term]) for r in history if r.get(term) is not None and np.isfinite(r[term])]
             if points:
                 _drawing.curve(axes, np.array(points, dtype=np.float64), name, i)
         axes.set(title=_TERMS[term], xlabel="Step")
@@ -138,6 +138,7 @@ def embedding_map(embeddings: ArrayLike, risk: ArrayLike, *, seed: int = 0, labe
     z, r = _embeddings(embeddings, risk)
     use_tsne = _TSNE_AT_LEAST <= len(z) <= _TSNE_LIMIT
     xy = _pca(z, min(50, *z.shape) if use_tsne else 2, seed)
+    use_tsne = use_tsne and float(np.std(np.float32(xy[:, 0]))) > 0.0  # t-SNE of a single point ends the process
     if use_tsne:
         tsne = require("sklearn.manifold", "eval").TSNE
         xy = tsne(init="pca", perplexity=min(30.0, (len(z) - 1) / 3), random_state=seed).fit_transform(xy)
@@ -265,6 +266,8 @@ def _embeddings(embeddings: ArrayLike, risk: ArrayLike) -> tuple[Floats, Floats]
 
 
 def _pca(z: Floats, n_components: int, seed: int) -> Floats:
-    """Leading principal components."""
+    """Leading principal components; zeros where a collapsed encoder gives all recordings one embedding."""
+    if not np.ptp(z, axis=0).any():
+        return np.zeros((len(z), n_components))
     pca = require("sklearn.decomposition", "eval").PCA
     return np.asarray(pca(n_components, random_state=seed).fit_transform(z), dtype=np.float64)

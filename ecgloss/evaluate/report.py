@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgloss._files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -100,7 +102,8 @@ def write_report(path: str | os.PathLike[str], *, title: str, subtitle: str, sec
 </body>
 </html>
 """
-    _write_atomically(path, document)
+    with replacing(path) as temporary:  # text that is no Unicode (old headers) becomes question marks
+        temporary.write_text(document, encoding="utf-8", errors="replace", newline="\n")
     return path
 
 
@@ -122,14 +125,3 @@ def _png_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _write_atomically(path: Path, document: str) -> None:
-    """Write beside the target, then rename; bytes that are no Unicode (old headers) become question marks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(document, encoding="utf-8", errors="replace", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

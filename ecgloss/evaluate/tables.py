@@ -70,7 +70,8 @@ def text(rows: Sequence[ResultRow]) -> str:
         CLEF    7.500 [7.000, 8.000]
     """
     table = _arrange(rows)
-    lines = [table.header, *([method, *(cell.text for cell in cells)] for method, cells in table.body)]
+    lines = [[_one_line(name) for name in table.header]]
+    lines += [[_one_line(method), *(cell.text for cell in cells)] for method, cells in table.body]
     widths = [max(map(len, column)) for column in zip(*lines)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
@@ -155,3 +156,8 @@ def _winner(column: dict[str, Estimate], metric: str) -> str | None:
 def _escape_markdown(name: str) -> str:
     """Keep a name from ending its cell, its line, or becoming HTML."""
     return " ".join(_html.escape(name, quote=False).replace("\\", "\\\\").replace("|", "\\|").split())
+
+
+def _one_line(name: str) -> str:
+    """Keep a name from breaking its line or steering the terminal."""
+    return " ".join("".join(character if character.isprintable() else " " for character in name).split())
