@@ -42,9 +42,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON in one step."""
+    """Write JSON in one step.
+
+    Raises:
+        ValueError: for NaN and infinities, which JSON does not know.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
@@ -65,12 +70,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Objects of a file with one JSON object per line; a last line cut short by a killed process is left out.
+    r"""Objects of a file with one JSON object per line; a last line cut short by a killed process is left out.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "metrics.jsonl"
-        ...     _ = path.write_text('{"step": 1}\\n{"st')
+        ...     _ = path.write_text('{"step": 1}\n{"st')
         ...     read_json_lines(path)
         [{'step': 1}]
     """

@@ -172,6 +172,9 @@ def _embed(config: Namespace) -> int:
     from ecgloss.evaluate.embed import embed, write_embeddings
     from ecgloss.models.pretrained import load_encoder
 
+    _check_device(config.device)
+    if Path(config.out).is_dir():
+        raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
     model, card = load_encoder(config.checkpoint)
     dataset = open_dataset(
         config.data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=config.cache
@@ -210,6 +213,9 @@ def _evaluate(config: Namespace) -> int:
         raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")
     if config.seed < 0:
         raise UsageError(f"--seed must be at least 0; got {config.seed}")
+    if config.out is not None and Path(config.out).is_file():
+        raise UsageError(f"--out {config.out} is a file; give the name of a folder")
+    _check_device(config.device)
     evaluation = evaluate_linear(
         config.checkpoint,
         config.data,
@@ -297,6 +303,17 @@ def _options(config: Namespace) -> dict[str, Any]:
     if given["leads"] is not None:
         given["leads"] = [lead.strip() for lead in given["leads"].split(",") if lead.strip()]
     return given
+
+
+def _check_device(name: str) -> None:
+    """Before any work, and in one line: torch says no late and at length."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(":")[0]
+        raise UsageError(f"--device {name} cannot be used here ({reason})") from error
 
 
 def _say_skipped(dataset: Any) -> None:

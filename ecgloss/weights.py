@@ -160,7 +160,7 @@ def risk_weights(
 
     Example:
         >>> w = risk_weights(torch.tensor([0.0, 0.1, 0.2]))
-        >>> w.tile(torch.arange(3), torch.float32)[0].round(decimals=3).tolist()
+        >>> [round(x, 3) for x in w.tile(torch.arange(3), torch.float32)[0].tolist()]
         [0.0, 0.4, 1.0]
     """
     wide = wide_dtype(risk.device)

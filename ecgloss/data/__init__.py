@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ecgloss.data.conversion import convert
     from ecgloss.data.dataset import EcgDataset, open_dataset
     from ecgloss.data.headers import InvalidRecordError
-    from ecgloss.data.preprocess import Preprocessing, prepare, zscore
+    from ecgloss.data.preprocess import Preprocessing, prepare
     from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording, Skipped, normalise_lead
     from ecgloss.data.splits import Split, split_by_patient
     from ecgloss.data.wfdb_io import read_record
@@ -35,7 +35,6 @@ _HOME = {
     "prepare": "preprocess",
     "read_record": "wfdb_io",
     "split_by_patient": "splits",
-    "zscore": "preprocess",
 }
 
 __all__ = [
@@ -55,7 +54,6 @@ __all__ = [
     "prepare",
     "read_record",
     "split_by_patient",
-    "zscore",
 ]
 
 

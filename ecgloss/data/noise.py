@@ -1,7 +1,7 @@
 """Recording noise, synthesised: what the MIT-BIH noise stress test database calls bw, em and ma.
 
-Moody, Muldrow, Mark: A noise stress test for arrhythmia detectors. Computers in Cardiology 11:381-384, 1984. Each function
-returns (rows, length) noise with mean square 1 per row, from a generator that the caller passes.
+Moody, Muldrow, Mark: A noise stress test for arrhythmia detectors. Computers in Cardiology 11:381-384, 1984. Each
+function returns (rows, length) noise with mean square 1 per row, from a generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def _band_noise(
     low, high = min(band[0], 0.45 * sampling_rate), max(band[1], 1.01 * resolution)
     inside = (frequency >= low) & (frequency <= high) & (frequency > 0)
     shape = torch.where(inside, frequency.clamp(min=resolution) ** -exponent, torch.zeros_like(frequency))
-    return torch.fft.irfft(torch.fft.rfft(white) * shape, length)
+    noise: Tensor = torch.fft.irfft(torch.fft.rfft(white) * shape, length)
+    return noise
 
 
 def _unit_rms(x: Tensor) -> Tensor:

@@ -149,28 +149,6 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
     return out.astype(np.float32)
 
 
-def zscore(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Subtract the mean and divide by the standard deviation.
-
-    Args:
-        x: Finite values.
-        axis: Axis along which mean and standard deviation (population) are taken.
-
-    Returns:
-        Array of the same shape and floating dtype (float32 for integers). Flat leads become zeros, never NaN.
-
-    Example:
-        >>> zscore(np.array([[1.0, 3.0], [5.0, 5.0]])).tolist()
-        [[-1.0, 1.0], [0.0, 0.0]]
-    """
-    dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.float32
-    wide = x.astype(np.float64)
-    centred = wide - wide.mean(axis=axis, keepdims=True)
-    deviation = centred.std(axis=axis, keepdims=True)
-    flat = np.expand_dims(_is_flat(wide, axis), axis)
-    return np.where(flat, 0.0, centred / np.where(flat, 1.0, deviation)).astype(dtype)
-
-
 def _check_rate(sampling_rate: float) -> None:
     """Refuse rates that no ECG has before anything is allocated from them."""
     low, high = SAMPLING_RATES

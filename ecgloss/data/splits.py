@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ecgloss._files import write_json
 
 if TYPE_CHECKING:
     from ecgloss.data.dataset import EcgDataset
@@ -60,7 +61,7 @@ class Split:
             "fingerprint": self.fingerprint,
             "recordings": {name: part[i] for i, name in enumerate(self.names)},
         }
-        _write_atomically(Path(path), json.dumps(content, indent=1))
+        write_json(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
@@ -110,6 +111,29 @@ class Split:
             np.sort(np.array([position[self.names[i]] for i in getattr(self, part)], np.int64)) for part in PARTS
         )
         return Split(train, validation, test, self.seed, self.fractions, dataset.fingerprint, tuple(names))
+
+    def keep_in_train(self, dataset: EcgDataset, names: Collection[str]) -> tuple[Split, int]:
+        """Move patients who were trained on before out of validation and test.
+
+        Args:
+            dataset: The dataset of this split.
+            names: Recordings an encoder has been trained on; other recordings of their patients move too.
+
+        Returns:
+            The split, and how many recordings were moved.
+
+        Raises:
+            ValueError: If nothing is left to validate or to test on.
+        """
+        groups = dataset.index["group"].to_numpy()
+        seen = set(groups[[name in names for name in self.names]].tolist())
+        known = np.array([group in seen for group in groups])
+        validation, test = self.validation[~known[self.validation]], self.test[~known[self.test]]
+        moved = len(self.validation) + len(self.test) - len(validation) - len(test)
+        if not len(validation) or not len(test):
+            raise ValueError(f"{dataset.source}: every patient of validation or test was seen in training before")
+        rest = np.setdiff1d(np.arange(len(groups)), np.concatenate([validation, test]))
+        return replace(self, train=rest, validation=validation, test=test), moved
 
 
 def split_by_patient(
@@ -183,15 +207,3 @@ def split_groups(
     train, validation, test = (np.flatnonzero(recording_part == p) for p in range(3))
     a, b, c = fractions
     return Split(train, validation, test, seed, (a, b, c), fingerprint, tuple(names))
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a reader never sees half a split."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -64,16 +64,17 @@ def cohort(
     all factors        more fibrotic burden: QRS +3.5 % per unit, more frequent premature beats
     ================== ======================================================================================
 
-    *Nuisance*, unrelated to risk: amplitude of each wave, axis and rotation, resting rate, conduction times, chest wall,
-    electrode placement (gain per lead), breathing, baseline wander, muscle noise, mains hum, phase at the start. The
-    signal is that of a diagnostic recorder before any filter for analysis.
+    *Nuisance*, unrelated to risk: amplitude of each wave, axis and rotation, resting rate, conduction times, chest
+    wall, electrode placement (gain per lead), breathing, baseline wander, muscle noise, mains hum, phase at the
+    start. The signal is that of a diagnostic recorder before any filter for analysis.
 
     *Labels* come from the simulated truth: task ``"hypertrophy"`` is ``("LVH",)`` where the latent mass is over its
     threshold, ``"ectopy"`` lists ``"PAC"`` and ``"PVC"`` where such a beat lies within the recording. *Values*:
     ``heart_rate`` (1/min), ``pr_interval``, ``qrs_duration``, ``qt_interval`` (ms, sinus beats, at the mean rate).
 
     *Missing metadata.* Systolic pressure, both cholesterols and smoking are each lost with probability
-    ``missing_rate``, often together; in 0.15 ``missing_rate`` of the patients diabetes is lost too, leaving age and sex.
+    ``missing_rate``, often together; in 0.15 ``missing_rate`` of the patients diabetes is lost too, leaving age and
+    sex.
 
     Args:
         n: Number of recordings (patients: about n / 1.1).

@@ -50,7 +50,8 @@ def embed(
     tqdm = require("tqdm", "data").tqdm
     rows = np.arange(len(dataset)) if rows is None else np.asarray(rows)
     length = round(seconds * dataset.preprocessing.sampling_rate)
-    windows = [(int(i), name) for i in rows for name in (dataset.leads(int(i)) if lead == ALL_LEADS else (lead,))]
+    leads = [dataset.leads(int(i)) if lead == ALL_LEADS else (lead,) for i in rows]
+    windows = [(int(i), name) for i, names in zip(rows, leads) for name in names]
     model = model.to(device).eval()
     parts = []
     with torch.inference_mode():
@@ -61,7 +62,7 @@ def embed(
             x = standardise(torch.from_numpy(signals).to(device))
             parts.append(model(x[:, None]).float().cpu().numpy())
     embeddings = np.concatenate(parts) if parts else np.zeros((0, model.out_features), np.float32)
-    return _mean_by_recording(embeddings, [i for i, _ in windows], rows)
+    return _means(embeddings, [len(names) for names in leads])
 
 
 def write_embeddings(
@@ -90,13 +91,10 @@ def write_embeddings(
         parquet.write_table(table, temporary)
 
 
-def _mean_by_recording(
-    embeddings: NDArray[np.float32], owners: list[int], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Mean of the windows of each recording, in the order of ``rows``."""
-    if len(owners) == len(rows):
+def _means(embeddings: NDArray[np.float32], counts: list[int]) -> NDArray[np.float32]:
+    """Means of consecutive runs of rows, whose lengths are ``counts``."""
+    if not counts or max(counts) == 1:
         return embeddings
-    boundaries = np.flatnonzero(np.diff(owners, prepend=-1))  # windows of one recording are neighbours
-    counts = np.diff(np.append(boundaries, len(owners)))
-    sums = np.add.reduceat(embeddings, boundaries, axis=0)
-    return np.asarray(sums / counts[:, None], np.float32)
+    starts = np.cumsum([0, *counts[:-1]])
+    sums = np.add.reduceat(embeddings, starts, axis=0)
+    return np.asarray(sums / np.array(counts)[:, None], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from ecgloss.data.splits import Split, split_by_patient
 from ecgloss.evaluate._parts import Part
 from ecgloss.evaluate.embed import embed
 from ecgloss.evaluate.metrics import Estimate, macro_auroc, mean_absolute_error, paired_difference
-from ecgloss.evaluate.probe import ProbeResult, linear_probe
+from ecgloss.evaluate.probe import ProbeResult, linear_probe, plain_estimate
 from ecgloss.evaluate.tables import ResultRow, metric_name, text
 from ecgloss.evaluate.tasks import Targets, task_targets
 from ecgloss.models.pretrained import EncoderCard, find_checkpoint, load_encoder, random_encoder
+from ecgloss.risk.score2 import Region
 
 RANDOM, TRAINED = "random encoder", "checkpoint"
 
@@ -97,7 +99,7 @@ class Evaluation:
             "split": self.split,
             "skipped": [vars(record) for record in self.dataset.skipped],
             "results": {name: result.summary() for name, result in self.results.items()},
-            "difference": {"metric": self.main_metric, **vars(self.difference)},
+            "difference": {"metric": self.main_metric, **plain_estimate(self.difference)},
         }
 
     def save(self, path: str | Path) -> None:
@@ -112,7 +114,7 @@ def evaluate_linear(
     task: str,
     lead: str = "I",
     label_fraction: float = 1.0,
-    region: str = "moderate",
+    region: Region = "moderate",
     seed: int = 0,
     cache_dir: str | Path | None = None,
     device: str = "cpu",
@@ -177,12 +179,22 @@ def evaluate_linear(
 
 
 def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
-    """The split of pretraining for the same data, else a new one; with words for which."""
+    """The split of pretraining for the same data, else a new one; with words for which.
+
+    In other recordings of the same database, patients the encoder was trained on are kept in the training part.
+    """
     path = checkpoint.parent.parent / "split.json"
-    if card.data["fingerprint"] == dataset.fingerprint and path.is_file():
-        return Split.load(path).align(dataset), f"that of pretraining ({path})"
+    before = Split.load(path) if path.is_file() else None
+    if before is not None and card.data["fingerprint"] == dataset.fingerprint:
+        return before.align(dataset), "that of pretraining"
     seed = int(card.training.get("seed", 0))
-    return split_by_patient(dataset, seed=seed), f"new, by patient, seed {seed}: other data than in pretraining"
+    split = split_by_patient(dataset, seed=seed)
+    origin = f"new, by patient, seed {seed}: other data than in pretraining"
+    if before is None or card.data["name"] != dataset.name:
+        return split, origin
+    trained = {before.names[i] for i in before.train}
+    split, moved = split.keep_in_train(dataset, trained)
+    return split, f"{origin}; {moved} recordings of patients seen in training moved to train" if moved else origin
 
 
 def probe_targets(
@@ -193,14 +205,17 @@ def probe_targets(
     *,
     n_labels: int | None = None,
     seed: int = 0,
+    n_boot: int = 1000,
 ) -> ProbeResult:
-    """Linear probe of the embeddings of ``targets.rows``."""
+    """Linear probe of the embeddings (n, D) of ``targets.rows``; arguments as in :func:`linear_probe`."""
     groups = dataset.index["group"].to_numpy()[targets.rows]
     parts = []
     for rows in (split.train, split.validation, split.test):
         chosen = np.isin(targets.rows, rows)
         parts.append(Part(embeddings[chosen], targets.values[chosen], groups[chosen]))
-    return linear_probe(*parts, kind=targets.kind, classes=targets.classes or None, n_labels=n_labels, seed=seed)
+    return linear_probe(
+        *parts, kind=targets.kind, classes=targets.classes or None, n_labels=n_labels, seed=seed, n_boot=n_boot
+    )
 
 
 def _difference(
@@ -208,14 +223,22 @@ def _difference(
 ) -> Estimate:
     """Checkpoint minus random on the classes both were scored on."""
     random, trained = results[RANDOM], results[TRAINED]
-    chosen = np.isin(targets.rows, split.test)
-    truth = targets.values[chosen]
-    groups = dataset.index["group"].to_numpy()[targets.rows][chosen]
+    truth, groups = test_truth(targets, dataset, split, trained.classes)
     if targets.kind == "regression":
         a, b = trained.test_scores[:, 0], random.test_scores[:, 0]
-        return paired_difference(mean_absolute_error, a, b, truth, groups=groups, seed=seed)
-    columns = [targets.classes.index(name) for name in trained.classes]
+        return paired_difference(mean_absolute_error, a, b, truth[:, 0], groups=groups, seed=seed)
+    return paired_difference(macro_auroc, trained.test_scores, random.test_scores, truth, groups=groups, seed=seed)
+
+
+def test_truth(
+    targets: Targets, dataset: EcgDataset, split: Split, classes: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Targets (n, C) of the test recordings, columns as in ``classes`` (regression: one), and their groups."""
+    chosen = np.isin(targets.rows, split.test)
+    truth = targets.values[chosen]
     if targets.kind == "multiclass":
         truth = truth[:, None] == np.arange(len(targets.classes))
-    truth = np.asarray(truth, np.float64)[:, columns]
-    return paired_difference(macro_auroc, trained.test_scores, random.test_scores, truth, groups=groups, seed=seed)
+    truth = np.asarray(truth, np.float64).reshape(len(truth), -1)
+    if targets.kind != "regression":
+        truth = truth[:, [targets.classes.index(name) for name in classes]]
+    return truth, dataset.index["group"].to_numpy()[targets.rows][chosen]

@@ -75,8 +75,8 @@ class ProbeResult:
         """Everything but the scores, as plain values for JSON; NaN becomes ``None``."""
         return {
             "kind": self.kind,
-            "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
-            "per_class": {name: _plain(estimate) for name, estimate in self.per_class.items()},
+            "metrics": {name: plain_estimate(estimate) for name, estimate in self.metrics.items()},
+            "per_class": {name: plain_estimate(estimate) for name, estimate in self.per_class.items()},
             "regularisation": self.regularisation,
             "n_train": self.n_train,
             "n_validation": self.n_validation,
@@ -238,6 +238,6 @@ def _predict(scores: Floats, validation_scores: Floats, validation_targets: Floa
     return np.asarray(positive, dtype=np.float64)
 
 
-def _plain(estimate: Estimate) -> dict[str, float | None]:
-    """An estimate as JSON values, which know no NaN."""
+def plain_estimate(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate as JSON values; JSON knows no NaN, so it becomes ``None``."""
     return {name: None if math.isnan(value) else value for name, value in asdict(estimate).items()}

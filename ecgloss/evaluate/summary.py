@@ -111,8 +111,8 @@ def embedding_sections(embeddings: NDArray[np.float32], risk: NDArray[Any]) -> l
         ),
         Section(
             title="Similarity against risk difference",
-            text="Cosine similarity of random pairs of recordings. An encoder that has learnt about risk finds patients "
-            "with similar risks more similar.",
+            text="Cosine similarity of random pairs of recordings. An encoder that has learnt about risk finds "
+            "patients with similar risks more similar.",
             figure=plots.similarity_vs_risk(embeddings, risk, seed=0),
         ),
     ]

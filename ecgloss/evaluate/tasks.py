@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.recording_risk import recording_risks
+from ecgloss.risk.score2 import Region
 
 RISK = "risk"
 
@@ -33,7 +34,7 @@ class Targets:
     classes: tuple[str, ...]
 
 
-def task_targets(dataset: EcgDataset, task: str, *, region: str = "moderate") -> Targets:
+def task_targets(dataset: EcgDataset, task: str, *, region: Region = "moderate") -> Targets:
     """Targets of one task.
 
     A classification task in which every recording has exactly one label is multiclass, any other multilabel.

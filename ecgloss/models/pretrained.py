@@ -76,9 +76,27 @@ def load_encoder(path: str | Path) -> tuple[ResNeXt1D, EncoderCard]:
     """
     folder = find_checkpoint(path)
     card = _read_card(folder / CARD)
-    model = resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
-    model.load_state_dict(read_tensors(folder / WEIGHTS))
+    try:
+        model = resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / CARD} describes no encoder: {error}") from error
+    load_weights(model, folder / WEIGHTS)
     return model.eval(), card
+
+
+def load_weights(model: ResNeXt1D, path: Path) -> None:
+    """Load a safetensors file that holds exactly the model's weights, or raise a ``ValueError`` that names it."""
+    tensors, own = read_tensors(path), model.state_dict()
+    wrong = sorted(name for name in set(tensors) | set(own) if _shape(tensors, name) != _shape(own, name))
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+        raise ValueError(f"{path} does not fit a {model.size} encoder: {len(wrong)} missing or other tensors: {shown}")
+    model.load_state_dict(tensors)
+
+
+def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
+    """Shape of a named tensor, None if there is none."""
+    return tuple(tensors[name].shape) if name in tensors else None
 
 
 def random_encoder(size: str, in_channels: int, seed: int) -> ResNeXt1D:

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ecgloss._files import read_json, read_json_lines, replacing, write_json
-from ecgloss.models.pretrained import EncoderCard, checkpoints, read_tensors, save_encoder
+from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, load_weights, read_tensors, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D
 
 OPTIMIZER, STATE, METRICS = "optimizer.safetensors", "state.json", "metrics.jsonl"
@@ -74,7 +74,7 @@ def load_checkpoint(folder: Path, model: ResNeXt1D, optimizer: Optimizer) -> Pos
     Raises:
         ValueError: if a file is missing or damaged, naming it.
     """
-    model.load_state_dict(read_tensors(folder / "encoder.safetensors"))
+    load_weights(model, folder / WEIGHTS)
     state = read_json(folder / STATE)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in read_tensors(folder / OPTIMIZER).items():

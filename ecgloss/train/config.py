@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from ecgloss.data.augment import Augmentation
@@ -128,6 +128,8 @@ class PretrainConfig:
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2**63; got {self.seed}")
         for name in ("lr", "temperature", "seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
@@ -152,11 +154,17 @@ class PretrainConfig:
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
         """The inverse of :meth:`to_json`.
 
+        Raises:
+            ValueError: for missing or unknown options, or values out of range.
+
         Example:
             >>> config = PretrainConfig(data="synthetic", out="runs/demo", leads=("I", "II"))
             >>> PretrainConfig.from_json(config.to_json()) == config
             True
         """
+        names = {f.name for f in fields(cls)}
+        if set(content) != names:
+            raise ValueError(f"missing or unknown options: {', '.join(sorted(set(content) ^ names))}")
         content = dict(content)
         augmentation = dict(content["augmentation"])
         for name in ("noises", "mask_fraction"):

@@ -136,7 +136,10 @@ def resume_config(run: str | Path) -> PretrainConfig:
     path = Path(run) / "config.json"
     if not path.is_file():
         raise ValueError(f"{run} is not a training run: it has no config.json")
-    return PretrainConfig.from_json({**read_json(path), "out": str(run)})
+    try:
+        return PretrainConfig.from_json({**read_json(path), "out": str(run)})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
 
 
 def _latest(run: Path, resume: bool) -> Path | None:

@@ -516,3 +516,21 @@ def test_as_a_process(tmp_path):
     assert done.stdout == "3 recordings: out\n"  # results alone: the progress bar is on stderr
     assert [path.name for path in working.iterdir()] == ["out"]
     assert json.loads((working / "out" / "cache.json").read_text())["skipped"] == []
+
+
+@pytest.mark.parametrize("command", ["embed", "evaluate"])
+def test_an_unusable_device_is_refused_before_any_work(command, capsys):
+    words = [command, "--checkpoint", "nowhere", "--data", "nowhere", "--device", "mars"]
+    words += ["--out", "x.parquet"] if command == "embed" else ["--task", "risk"]
+    assert main(words) == 2
+    assert "--device mars cannot be used here" in capsys.readouterr().err
+
+
+def test_a_folder_cannot_be_a_parquet_file_nor_a_file_a_report_folder(tmp_path, capsys):
+    words = ["--checkpoint", "nowhere", "--data", "nowhere"]
+    assert main(["embed", *words, "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert main(["evaluate", *words, "--task", "risk", "--out", str(taken)]) == 2
+    assert "is a file" in capsys.readouterr().err

@@ -4,11 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from ecgloss.data.preprocess import Preprocessing, prepare, zscore
+from ecgloss.data.preprocess import Preprocessing, prepare
 
 
 def sine(frequency: float, rate: float, seconds: float = 20.0) -> np.ndarray:
@@ -62,7 +59,6 @@ def test_a_flat_lead_becomes_zeros_and_not_amplified_rounding_errors(level, rate
     x = np.concatenate([sine(5.0, rate), np.full((1, round(20 * rate)), level)])
     out = prepare(x, rate, Preprocessing())
     assert not out[1].any()
-    assert not zscore(out)[1].any()
     assert np.isfinite(out).all()
     assert out[0].any()
 
@@ -121,21 +117,3 @@ def test_preprocessing_from_a_foreign_file_is_refused(wrong):
 def test_preprocessing_with_a_value_of_the_wrong_kind_is_refused():
     with pytest.raises(ValueError, match="preprocessing"):
         Preprocessing.from_json(Preprocessing().to_json() | {"order": None})
-
-
-@settings(deadline=None, max_examples=60)
-@given(arrays(np.float32, (3, 40), elements=st.floats(-100, 100, width=32)))
-def test_zscore_never_yields_nan(x):
-    out = zscore(x)
-    assert out.dtype == np.float32
-    assert np.isfinite(out).all()
-    for lead, scored in zip(x.astype(float), out):
-        # 1e-4: float32 rounding of the result
-        if np.ptp(lead) > 1e-3 * np.abs(lead).max():
-            assert scored.mean() == pytest.approx(0, abs=1e-4)
-            assert scored.std() == pytest.approx(1, abs=1e-4)
-
-
-def test_zscore_works_along_any_axis():
-    x = np.random.default_rng(0).normal(size=(7, 5))
-    np.testing.assert_array_equal(zscore(x, axis=0), zscore(x.T).T)

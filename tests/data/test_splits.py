@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgloss.data.dataset import open_dataset
+from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import PARTS, Split, split_by_patient, split_groups
 
 
@@ -147,3 +148,23 @@ def test_no_real_duplicate_straddles_a_split(real_data, at_100hz, tmp_path):
         part = {name.rpartition("/")[2]: p for name, p in parts(split_by_patient(dataset, seed=seed)).items()}
         assert all(part[a] == part[b] for a, b in duplicates)
         assert min(Counter(part.values()).values()) > 40  # of 358 recordings, 15 % are 54
+
+
+def test_patients_trained_on_before_never_come_into_a_test(tmp_path):
+    preprocessing = Preprocessing(sampling_rate=100.0)
+    big, small = (
+        open_dataset(f"synthetic:{n}", preprocessing=preprocessing, cache_dir=tmp_path, progress=False)
+        for n in (60, 40)
+    )
+    before, after = split_by_patient(big, seed=1), split_by_patient(small, seed=2)
+    trained = {before.names[i] for i in before.train}
+    kept, moved = after.keep_in_train(small, trained)
+    patients = small.index["patient"].to_numpy()
+    trained_patients = {p for p, name in zip(patients, kept.names) if name in trained}
+    assert moved > 0
+    assert not trained_patients & set(patients[np.concatenate([kept.validation, kept.test])])
+    everyone = np.concatenate([kept.train, kept.validation, kept.test])
+    assert sorted(everyone.tolist()) == list(range(40))
+    assert len(kept.train) == len(after.train) + moved
+    with pytest.raises(ValueError, match="was seen in training before"):
+        after.keep_in_train(small, set(after.names))

@@ -276,7 +276,6 @@ def test_a_saved_result_is_json_with_all_numbers(evaluation, tmp_path):
     assert saved["results"][TRAINED] == evaluation.results[TRAINED].summary()
 
 
-@pytest.mark.xfail(strict=True, reason="an unknown end of the difference's interval is written as NaN")
 def test_a_result_without_an_interval_is_saved_as_json_too(evaluation, tmp_path):
     unknown = replace(evaluation, difference=Estimate(0.1, float("nan"), float("nan")))
     unknown.save(tmp_path / "result.json")
@@ -297,7 +296,6 @@ def test_a_report_for_an_encoder_without_its_run_leaves_the_curves_out(evaluatio
     assert "<h2>Results</h2>" in page
 
 
-@pytest.mark.xfail(strict=True, reason="neighbouring windows of one recording are averaged, also across repeats")
 def test_repeated_rows_are_repeated_embeddings():
     model, data = random_encoder("small", 1, 0), Leads()
     z = embed(model, data, lead="all", seconds=2.8, rows=[2, 2, 0], progress=False)

@@ -129,7 +129,7 @@ def test_resuming_a_finished_run_changes_nothing(config):
 
 def test_a_run_is_never_overwritten(config):
     pretrain(replace(config, epochs=1), progress=False)
-    with pytest.raises(ValueError, match="holds a training run already.*--resume"):
+    with pytest.raises(ValueError, match=r"holds a training run already.*--resume"):
         pretrain(config, progress=False)
 
 
@@ -141,7 +141,7 @@ def test_resuming_what_is_no_run_is_an_error(tmp_path):
 def test_resuming_with_other_data_is_an_error(config):
     pretrain(replace(config, epochs=1), progress=False)
     other = replace(config, data="synthetic:30")
-    with pytest.raises(ValueError, match="differ in .* recordings"):
+    with pytest.raises(ValueError, match=r"differ in .* recordings"):
         pretrain(other, resume=True, progress=False)
 
 
@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(config
     state = read_json(folder / "state.json")
     state["param_groups"][0]["initial_lr"] = 1e30
     (folder / "state.json").write_text(json.dumps(state))
-    with pytest.raises(FloatingPointError, match="at step .*checkpoint is kept"):
+    with pytest.raises(FloatingPointError, match=r"at step .*checkpoint is kept"):
         pretrain(resume_config(config.out), resume=True, progress=False)
     assert weights(config.out) == kept
 
