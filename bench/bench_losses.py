@@ -1,6 +1,6 @@
 """Time and memory of the losses, forward and backward: every variant of a case interleaved in one run, medians.
 
-    python bench/bench_losses.py [--device cpu|cuda] [--rounds 7] [--quick]
+    python bench/bench_losses.py [--device cpu|cuda] [--rounds 5] [--quick]
 
 A figure is printed only if the variant's value and gradient passed the correctness gate of its case. Results go to
 bench/results/ as JSON and Markdown, named by device.
@@ -196,7 +196,7 @@ def main() -> None:
         return print_peak(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -1,4 +1,6 @@
-"""The command line: ``ecgloss COMMAND``. Errors are one line on stderr; exit code 0, 1 (failed) or 2 (bad usage)."""
+"""The command line: ``ecgloss COMMAND``. Errors are one line on stderr; exit code 0, 1 (failed), 2 (bad usage)
+or 130 (interrupted).
+"""
 
 from __future__ import annotations
 
@@ -137,6 +139,8 @@ def _pretrain(config: Namespace) -> int:
         except ValueError as error:
             raise UsageError(str(error)) from error
     result = pretrain(settings, resume=resume is not None)
+    if result.rank > 0:
+        return 0
     _say_skipped(result.dataset)
     print(f"{result.steps} steps; checkpoint {result.checkpoint}")
     return 0

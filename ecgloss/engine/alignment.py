@@ -1,16 +1,20 @@
 """The alignment term without its N x N matrices.
 
-With S^ = a S + b and T = 1 - W::
+With S^ = a (S - m), T = 1 - W and X = S - m::
 
-    sum (S^ - T)^2 = a^2 sum S^2 + 2 a (b-1) sum S + (b-1)^2 N^2 + 2 a sum S W + 2 (b-1) sum W + sum W^2
-    sum S = |sum_i z_i|^2      sum S^2 = |Z^T Z|_F^2
+    sum (S^ - T)^2 = a^2 sum X^2 - 2 a sum X + N^2 + 2 a sum X W - 2 sum W + sum W^2
 
-and, where W = U V^T off the diagonal, with y_b = z_b + z_(b+B) (both views of a sample share their weights)::
+Let c be the mean row of z, e_i = z_i - c, u_i = c . e_i and s_0 = |c|^2 - m. Then X_ik = s_0 + u_i + u_k + e_i . e_k,
+and because the e_i sum to zero all cross terms vanish::
 
-    sum S W = sum_t (U^T Y)_t . (V^T Y)_t - sum_b (U_b . V_b) |y_b|^2
+    sum X = N^2 s_0            sum X^2 = N^2 s_0^2 + 2 N sum_i u_i^2 + |E^T E|_F^2
 
-O(N D^2) instead of O(N^2 D), exact in value and gradient. Untrained encoders give nearly parallel embeddings, and the
-sums cancel: raw fp32 sums lose up to 12 % there, so all sums are taken in fp64.
+Where W = U V^T off the diagonal, with w_b its row sums and y_b = e_b + e_(b+B) (both views share their weights)::
+
+    sum X W = s_0 sum W + 4 sum_b w_b c . y_b + sum_t (U^T Y)_t . (V^T Y)_t - sum_b (U_b . V_b) |y_b|^2
+
+O(N D^2) instead of O(N^2 D), exact in value and gradient. Untrained encoders give nearly parallel embeddings, where S
+varies in the fourth digit: hence the centring, and sums in fp64 (raw fp32 sums lose up to 12 %).
 """
 
 from __future__ import annotations
@@ -46,21 +50,29 @@ def mean_squared_error(
     wide = wide_dtype(z.device)
     x = z.to(wide)
     n = x.shape[0]
-    a, b = rescale(similarity, low.to(wide), high.to(wide))
-    sum_s = x.sum(0).square().sum()
-    sum_s2 = (x.T @ x).square().sum()
-    sum_sw = _weighted_similarity(x, rule) if weighted_sum is None else weighted_sum.to(wide)
+    a, m = rescale(similarity, low.to(wide), high.to(wide))
+    centre = x.mean(0)
+    e = x - centre
+    u = e @ centre
+    s_0 = centre @ centre - m
+    sum_x2 = n * n * s_0 * s_0 + 2 * n * u.square().sum() + (e.T @ e).square().sum()
     sum_w, sum_w2 = (4 * total for total in sum_over_pairs(rule.weights))  # each pair of samples is four of rows
-    shift = b - 1
-    total = a * a * sum_s2 + 2 * a * (shift * sum_s + sum_sw) + shift * shift * n * n + 2 * shift * sum_w + sum_w2
+    if weighted_sum is None:
+        sum_xw = s_0 * sum_w + _weighted_deviations(e, u, rule)
+    else:
+        sum_xw = weighted_sum.to(wide) - m * sum_w
+    total = a * a * sum_x2 - 2 * a * n * n * s_0 + n * n + 2 * a * sum_xw - 2 * sum_w + sum_w2
     return (total / (n * n)).to(z.dtype)
 
 
-def _weighted_similarity(x: Tensor, rule: RiskPairs) -> Tensor:
-    """sum S W from the factors of W."""
+def _weighted_deviations(e: Tensor, u: Tensor, rule: RiskPairs) -> Tensor:
+    """sum (u_i + u_k + e_i . e_k) W_ik from the factors of W."""
     factors = rule.weights.factors()
     assert factors is not None
-    u, v = factors
-    both_views = x[: rule.n_samples] + x[rule.n_samples :]
-    diagonal = (u * v).sum(1)
-    return ((u.T @ both_views) * (v.T @ both_views)).sum() - (diagonal * both_views.square().sum(1)).sum()
+    left, right = factors
+    b = rule.n_samples
+    diagonal = (left * right).sum(1)
+    row_sums = left @ right.sum(0) - diagonal
+    both, both_u = e[:b] + e[b:], u[:b] + u[b:]
+    products = ((left.T @ both) * (right.T @ both)).sum() - (diagonal * both.square().sum(1)).sum()
+    return 4 * (row_sums * both_u).sum() + products

@@ -39,6 +39,6 @@ def pair_stats(z: Tensor, tau: Tensor, rule: ViewPairs, *, similarity: str | Non
     if similarity is None:
         return PairStats(positive, negative_lse)
     assert isinstance(rule, RiskPairs)
-    a, b = rescale(similarity, similarities.min(), similarities.max())
+    a, m = rescale(similarity, similarities.min(), similarities.max())
     target = 1 - rule.weight(rows, z.dtype)
-    return PairStats(positive, negative_lse, (a * similarities + b - target).square().mean())
+    return PairStats(positive, negative_lse, (a * (similarities - m) - target).square().mean())

@@ -26,8 +26,7 @@ class PairStats:
 
 
 def rescale(similarity: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, b) with S^ = a S + b: the identity for "cosine", the min-max over all N^2 entries for "minmax"."""
+    """(a, m) with S^ = a (S - m): the identity for "cosine", the min-max over all N^2 entries for "minmax"."""
     if similarity == "cosine":
         return torch.ones_like(low), torch.zeros_like(low)
-    a = 1 / (high - low + RANGE_EPSILON)
-    return a, -low * a
+    return 1 / (high - low + RANGE_EPSILON), low

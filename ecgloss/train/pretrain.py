@@ -37,6 +37,7 @@ class Result:
         steps: Steps done in all.
         loss: Loss of the last step of this call (NaN if there was nothing left to do).
         dataset: The recordings.
+        rank: Number of this process among those that trained.
     """
 
     run: Path
@@ -44,6 +45,7 @@ class Result:
     steps: int
     loss: float
     dataset: EcgDataset
+    rank: int = 0
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = True) -> Result:
@@ -124,7 +126,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
     if log:
         log.close()
     fabric.barrier()
-    return Result(run, checkpoints(run)[-1], step, loss, dataset)
+    return Result(run, checkpoints(run)[-1], step, loss, dataset, fabric.global_rank)
 
 
 def resume_config(run: str | Path) -> PretrainConfig:
