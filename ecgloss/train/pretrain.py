@@ -97,8 +97,8 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
             leave=epoch + 1 == config.epochs,
             disable=not progress or not fabric.is_global_zero,
         )
+        clock = time.perf_counter()
         for k, batch in enumerate(bar, start=first):
-            begin = time.perf_counter()
             view1, view2, rows = (fabric.to_device(x) for x in (batch.view1, batch.view2, batch.rows))
             z1, z2 = encoder(torch.cat([view1, view2])).chunk(2)
             terms = criterion(z1, z2, risk[rows], missing[rows])
@@ -111,7 +111,8 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
             step += 1
 
             parts = {name: part.item() for name, part in terms.parts.items()}
-            speed = config.batch_size / (time.perf_counter() - begin)
+            before, clock = clock, time.perf_counter()
+            speed = fabric.world_size * len(rows) / (clock - before)  # of the whole step, waiting for data included
             if log:
                 lr = optimizer.param_groups[0]["lr"]
                 log.write(step=step, epoch=epoch, loss=loss, **parts, lr=lr, samples_per_second=round(speed, 1))

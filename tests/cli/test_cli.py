@@ -19,7 +19,7 @@ import pytest
 import wfdb
 
 import ecgloss
-from ecgloss import cli
+from ecgloss import cli, commands
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.cli import main
 from ecgloss.models import load_encoder
@@ -480,7 +480,7 @@ def test_an_unexpected_error_is_one_line_too(training, monkeypatch, fails):
     def broken(_):
         raise LookupError("the moon\nis in the way")
 
-    monkeypatch.setattr(cli, "_say_skipped", broken)
+    monkeypatch.setattr(commands, "_say_skipped", broken)
     assert fails(training, 1) == "unexpected LookupError: the moon is in the way (--debug shows where)"
 
 

@@ -12,6 +12,7 @@ import jsonargparse
 import pytest
 
 from ecgloss import cli
+from ecgloss.commands import COMMANDS
 from ecgloss.data import CARDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -138,9 +139,8 @@ def test_databases_are_described_as_the_code_reads_them(card):
 def test_every_option_named_on_the_command_page_exists():
     text = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
     help_texts = []
-    for command in ("pretrain", "embed", "evaluate", "cache", "info"):
-        maker = getattr(cli, f"_{command}_parser")
-        help_texts.append(maker(jsonargparse).format_help())
+    for make, _ in COMMANDS.values():
+        help_texts.append(make(jsonargparse).format_help())
     known = set(re.findall(r"--[a-z][\w.]*", "\n".join(help_texts))) | {"--debug", "--print_config"}
     named = set(re.findall(r"`(--[a-z][\w.]*)(?=[ `])", text))
     assert named, "no option found: the pattern is wrong"

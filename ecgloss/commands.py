@@ -1,0 +1,262 @@
+"""The commands of the command line: the options of each, and what it does. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+
+class UsageError(Exception):
+    """The command line cannot be understood; exit code 2."""
+
+
+def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
+    """A parser for one command whose help ends with an example."""
+    parser: ArgumentParser = jsonargparse.ArgumentParser(
+        description=f"{description} Example: {example}", exit_on_error=False, allow_abbrev=False
+    )
+    return parser
+
+
+def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
+    from ecgloss.train.config import PretrainConfig
+
+    parser = _new(
+        jsonargparse,
+        "Pretrain an encoder.",
+        "ecgloss pretrain --data synthetic --loss clef --epochs 10 --sampling_rate 100 --out runs/first",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parser.add_argument("--resume", type=str, default=None, help="Continue this run from its last checkpoint.")
+    parser.add_argument("--data", type=str, default=None, help="WFDB folder, converted cache, or synthetic[:N[:SEED]].")
+    parser.add_argument("--out", type=str, default=None, help="Folder of the run (default: runs/DATA-LOSS).")
+    _add_leads(parser)
+    parser.add_class_arguments(PretrainConfig, skip={"data", "out", "leads"}, as_group=False)
+    return parser
+
+
+def _pretrain(config: Namespace) -> int:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.pretrain import pretrain, resume_config
+
+    given = _options(config)
+    resume = given.pop("resume")
+    if resume is not None:
+        settings = resume_config(resume)
+    elif given["data"] is None:
+        raise UsageError("pretrain needs --data (a folder of WFDB records, or synthetic), or --resume RUN")
+    else:
+        if given["out"] is None:
+            given["out"] = f"runs/{Path(given['data']).resolve().name.replace(':', '-')}-{given['loss']}"
+        try:
+            settings = PretrainConfig.from_json(given)
+            settings.clef.resolve(settings.temperature)  # bad values show here, before anything is read or written
+            _ = settings.preprocessing
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    result = pretrain(settings, resume=resume is not None)
+    if result.rank > 0:
+        return 0
+    _say_skipped(result.dataset)
+    print(f"{result.steps} steps; checkpoint {result.checkpoint}")
+    return 0
+
+
+def refuse_options_of_a_resumed_run(given: Namespace) -> None:
+    """A resumed run has the options it began with; silently ignoring new ones would mislead."""
+    if set(given.keys()) - {"resume", "debug"}:
+        raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
+
+
+def refuse_empty(options: Namespace) -> None:
+    """An unset shell variable must not come to mean the current folder."""
+    for name in ("data", "out", "checkpoint", "resume"):
+        if options.get(name) == "":
+            raise UsageError(f"--{name} is empty")
+
+
+def _embed_parser(jsonargparse: Any) -> ArgumentParser:
+    parser = _new(
+        jsonargparse,
+        "Write the embeddings of recordings.",
+        "ecgloss embed --checkpoint runs/first --data synthetic --out first.parquet",
+    )
+    _add_checkpoint_options(parser)
+    parser.add_argument("--out", type=str, required=True, help="Parquet file to write.")
+    return parser
+
+
+def _embed(config: Namespace) -> int:
+    from ecgloss.data.dataset import open_dataset
+    from ecgloss.data.preprocess import Preprocessing
+    from ecgloss.evaluate.embed import embed, write_embeddings
+    from ecgloss.models.pretrained import load_encoder
+
+    _check_device(config.device)
+    if Path(config.out).is_dir():
+        raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
+    model, card = load_encoder(config.checkpoint)
+    dataset = open_dataset(
+        config.data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=config.cache
+    )
+    embeddings = embed(model, dataset, lead=config.lead, seconds=card.seconds, device=config.device)
+    write_embeddings(config.out, dataset, embeddings)
+    _say_skipped(dataset)
+    print(f"{len(embeddings)} embeddings of width {embeddings.shape[1]}: {config.out}")
+    return 0
+
+
+def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
+    from typing import Literal
+
+    parser = _new(
+        jsonargparse,
+        "Probe a frozen encoder on a task, against a random encoder of the same shape.",
+        "ecgloss evaluate --checkpoint runs/first --data synthetic --task hypertrophy",
+    )
+    _add_checkpoint_options(parser)
+    parser.add_argument("--task", type=str, required=True, help="Task of the data, or risk; a wrong one lists them.")
+    parser.add_argument("--protocol", type=Literal["linear"], default="linear", help="Linear probe.")
+    parser.add_argument("--label_fraction", type=float, default=1.0, help="Part of the labels.")
+    region = Literal["low", "moderate", "high", "very_high"]
+    parser.add_argument("--region", type=region, default="moderate", help="SCORE2 risk region, for the task risk.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of label subsets, bootstrap and random encoder.")
+    parser.add_argument("--out", type=str, default=None, help="Folder for results.json and report.html.")
+    return parser
+
+
+def _evaluate(config: Namespace) -> int:
+    from ecgloss.evaluate.linear import evaluate_linear
+    from ecgloss.evaluate.summary import evaluation_report
+
+    if not 0 < config.label_fraction <= 1:
+        raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")
+    if config.seed < 0:
+        raise UsageError(f"--seed must be at least 0; got {config.seed}")
+    if config.out is not None and Path(config.out).is_file():
+        raise UsageError(f"--out {config.out} is a file; give the name of a folder")
+    _check_device(config.device)
+    evaluation = evaluate_linear(
+        config.checkpoint,
+        config.data,
+        task=config.task,
+        lead=config.lead,
+        label_fraction=config.label_fraction,
+        region=config.region,
+        seed=config.seed,
+        cache_dir=config.cache,
+        device=config.device,
+    )
+    print(evaluation)
+    _say_skipped(evaluation.dataset)
+    if config.out is not None:
+        evaluation.save(Path(config.out) / "results.json")
+        print(f"report: {evaluation_report(Path(config.out) / 'report.html', evaluation)}")
+    return 0
+
+
+def _cache_parser(jsonargparse: Any) -> ArgumentParser:
+    from ecgloss.data.preprocess import Preprocessing
+
+    parser = _new(
+        jsonargparse,
+        "Convert recordings once; the folder can be used as --data.",
+        "ecgloss cache --data path/to/ptb-xl --out ptb-xl-100hz --sampling_rate 100",
+    )
+    parser.add_argument("--data", type=str, required=True, help="WFDB folder, or synthetic[:N[:SEED]].")
+    parser.add_argument("--out", type=str, required=True, help="Folder to make.")
+    _add_leads(parser)
+    parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
+    return parser
+
+
+def _cache(config: Namespace) -> int:
+    from ecgloss.data.conversion import convert
+    from ecgloss.data.dataset import EcgDataset
+    from ecgloss.data.preprocess import Preprocessing
+
+    options = _options(config)
+    source, out = options.pop("data"), options.pop("out")
+    try:
+        preprocessing = Preprocessing.from_json(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    convert(source, out, preprocessing=preprocessing)
+    dataset = EcgDataset(out)
+    _say_skipped(dataset)
+    print(f"{len(dataset)} recordings: {out}")
+    return 0
+
+
+def _info_parser(jsonargparse: Any) -> ArgumentParser:
+    return _new(jsonargparse, "Say what is installed and usable here.", "ecgloss info")
+
+
+def show_info(_: Any) -> int:
+    """Print what is installed and usable; takes no options."""
+    from ecgloss.info import describe
+
+    print(describe())
+    return 0
+
+
+def _add_checkpoint_options(parser: ArgumentParser) -> None:
+    """What embedding and evaluation share."""
+    parser.add_argument("--checkpoint", type=str, required=True, help="Training run or one of its checkpoints.")
+    parser.add_argument(
+        "--data", type=str, required=True, help="WFDB folder, converted cache, or synthetic[:N[:SEED]]."
+    )
+    parser.add_argument("--lead", type=str, default="I", help='Lead to embed, or "all" for the mean over leads.')
+    parser.add_argument("--cache", type=str, default=None, help="Folder of converted caches.")
+    parser.add_argument("--device", type=str, default="cpu", help="Where to compute embeddings, e.g. cuda.")
+
+
+def _add_leads(parser: ArgumentParser) -> None:
+    """A list of leads, as people write it."""
+    parser.add_argument("--leads", type=str, default=None, help="Leads to keep, e.g. I,II,V5 (default: all).")
+
+
+def _options(config: Namespace) -> dict[str, Any]:
+    """Parsed options as plain values, leads split."""
+    given: dict[str, Any] = config.as_dict()
+    for name in ("config", "debug"):
+        given.pop(name, None)
+    if given["leads"] is not None:
+        given["leads"] = [lead.strip() for lead in given["leads"].split(",") if lead.strip()]
+    return given
+
+
+def _check_device(name: str) -> None:
+    """Before any work, and in one line: torch says no late and at length."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(":")[0]
+        raise UsageError(f"--device {name} cannot be used here ({reason})") from error
+
+
+def _say_skipped(dataset: Any) -> None:
+    """Records that could not be used, on stderr."""
+    if not dataset.skipped:
+        return
+    print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)
+    for record in dataset.skipped[:20]:
+        print(f"  {record.name}: {record.reason}", file=sys.stderr)
+    if len(dataset.skipped) > 20:
+        print(f"  and {len(dataset.skipped) - 20} more", file=sys.stderr)
+
+
+COMMANDS: dict[str, tuple[Callable[[Any], ArgumentParser], Callable[[Any], int]]] = {
+    "pretrain": (_pretrain_parser, _pretrain),
+    "embed": (_embed_parser, _embed),
+    "evaluate": (_evaluate_parser, _evaluate),
+    "cache": (_cache_parser, _cache),
+    "info": (_info_parser, show_info),
+}
