@@ -48,5 +48,7 @@ clean:
 # The figures of the README. make results DATA=folder with ptbxl/, ludb/ and challenge2021/
 results: $(STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo
+	$(BIN)/python examples/demo.py --out bench/results/demo-default-views --default-views
 	$(BIN)/python bench/bench_losses.py
 	$(BIN)/python bench/real_data.py --root "$(DATA)"
+	$(BIN)/python bench/readme_tables.py

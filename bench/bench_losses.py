@@ -169,13 +169,13 @@ def markdown(results: list[Measurement], header: dict[str, str]) -> str:
     """The results as a table with ratios to the materialised variant."""
     lines = [f"{', '.join(f'{k} {v}' for k, v in header.items())}", ""]
     lines += [
-        "| loss | N | D | variant | ms (quartiles) | times materialised | peak MiB |",
+        "| loss | N | D | variant | ms (quartiles) | speed, materialised = 1 | peak MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     base = {m.case: m.milliseconds for m in results if m.variant == "materialised"}
     for m in results:
         low, high = m.quartiles
-        ratio = f"{base[m.case] / m.milliseconds:.2f} x faster" if m.case in base else ""
+        ratio = f"{base[m.case] / m.milliseconds:.2f}" if m.case in base else ""
         peak = "" if m.peak_mib is None else f"{m.peak_mib:.0f}"
         cells = [
             m.case.loss,
@@ -190,6 +190,14 @@ def markdown(results: list[Measurement], header: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def processor() -> str:
+    """Model of the CPU, as Linux names it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
 def main() -> None:
     """Measure and write."""
     if sys.argv[1:2] == ["--peak"]:
@@ -200,7 +208,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    name = platform.processor() or platform.machine()
+    name = processor()
     if options.device == "cuda":
         name = torch.cuda.get_device_name()
     header = {
