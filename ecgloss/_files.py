@@ -35,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; the result is an ordinary one
+        os.chmod(temporary, 0o666 & ~umask())  # mkstemp makes private files; the result is an ordinary one
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's file mode mask (it can only be read by setting it)."""
     mask = os.umask(0)
     os.umask(mask)

@@ -32,7 +32,9 @@ def describe() -> str:
         f"ecgloss {ecgloss.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
         f"devices: {', '.join(_devices())}",
         "C++ extension: "
-        + ("not built (no compiler was found at installation)" if features is None else "built; " + _join(features)),
+        + (
+            "not built (there was no compiler, or no installation)" if features is None else "built; " + _join(features)
+        ),
         "backends:",
         *(f"  {s.name:<10} {'usable' if s.usable else 'not usable'}: {s.note}" for s in ecgloss.backends()),
         "extras:",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgloss._extras import MissingExtraError, require
+from ecgloss._files import umask
 from ecgloss.data.cache import CacheWriter
 from ecgloss.data.cache_reader import is_cache
 from ecgloss.data.preprocess import Preprocessing, prepare
@@ -149,17 +150,10 @@ def _unfinished_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"cannot write a cache to {parent}: {error.strerror or error}") from error
     try:
-        os.chmod(folder, 0o777 & ~_umask())  # mkdtemp's 0700 would lock others out of a shared cache
+        os.chmod(folder, 0o777 & ~umask())  # mkdtemp's 0700 would lock others out of a shared cache
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _reason(error: Exception) -> str:

@@ -128,5 +128,5 @@ def _extension() -> str:
     """Whether the C++ extension was built, in a few words."""
     features = cpu_features()
     if features is None:
-        return "and its C++ extension was not built: no compiler was found at installation"
+        return "and its C++ extension was not built: there was no compiler, or no installation"
     return f"its C++ extension is built; this machine has {', '.join(features) or 'no vector instructions'}"
