@@ -31,7 +31,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/bench_losses.py
 
 bench-gpu:
-	$(PYTHON) bench/bench_losses.py --device cuda
+	PYTHONPATH=. $(PYTHON) bench/bench_losses.py --device cuda
 
 # Peers (lightly, pytorch-metric-learning) want torchvision, whose builds follow the newest torch: an environment of its own.
 $(PEERS)/.installed: bench/requirements-peers.txt
