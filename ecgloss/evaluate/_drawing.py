@@ -76,8 +76,9 @@ def binned_quartiles(axes: Axes, x: Floats, y: Floats, n_bins: int = 10) -> None
     bins = np.array_split(np.argsort(x, kind="stable"), min(n_bins, len(x)))
     centre = np.array([np.median(x[rows]) for rows in bins])
     low, middle, high = np.array([np.percentile(y[rows], [25, 50, 75]) for rows in bins]).T
-    axes.fill_between(centre, low, high, color=COLOURS[1], alpha=0.25, linewidth=0, label="Quartiles")
     axes.plot(centre, middle, color=COLOURS[1], marker="o", markersize=4, label="Median")
+    axes.plot(centre, low, color=COLOURS[1], linestyle="--", label="Quartiles")
+    axes.plot(centre, high, color=COLOURS[1], linestyle="--")
 
 
 def interval(axes: Axes, estimate: Estimate, y: float, name: str, index: int) -> None:

@@ -1,7 +1,7 @@
 """Figures of a report. Each function returns a matplotlib ``Figure`` that belongs to the caller alone.
 
 No pyplot: nothing global is created, no backend is chosen, nothing stays open. Colours are those of Okabe and
-Ito (2008) and the cividis map, which readers with any colour vision can tell apart.
+Ito (2008) and the viridis map, which readers with any colour vision can tell apart.
 """
 
 from __future__ import annotations
@@ -100,16 +100,18 @@ def views(
             raise ValueError(f"{name}: need (samples,) or (up to {most}, samples), got {np.shape(row)}")
     figure = _drawing.new_figure(6.0)
     panels = figure.subplots(3, 1, sharex=True)
-    source = dict.fromkeys((lead1, lead2)) if len(rows[0]) == 2 else [lead1]
-    titles = [f"Recording, lead {' and '.join(source)}", f"View 1, lead {lead1}", f"View 2, lead {lead2}"]
+    sources = (lead1, lead2)[: len(rows[0])]
+    titles = [f"Recording, lead {' and '.join(sources)}", f"View 1, lead {lead1}", f"View 2, lead {lead2}"]
     for axes, row, title in zip(panels, rows, titles):
         seconds = np.arange(row.shape[1]) / sampling_rate
         shown = seconds < _ECG_SECONDS
-        for i, trace in enumerate(row):
-            axes.plot(seconds[shown], trace[shown], color=("black", _drawing.COLOURS[0])[i], linewidth=0.8, zorder=3)
+        for trace, lead, colour in zip(row, sources, ("black", _drawing.COLOURS[0])):
+            axes.plot(seconds[shown], trace[shown], color=colour, linewidth=0.8, zorder=3, label=lead)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_ylabel(f"Amplitude ({unit})")
-        _drawing.ecg_paper(axes, seconds[shown][-1], row[:, shown], unit)
+        _drawing.ecg_paper(axes, float(seconds[shown][-1]), row[:, shown], unit)
+    if len(sources) == 2:
+        panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     panels[-1].set_xlabel("Time (s)")
     return figure
 
@@ -147,14 +149,14 @@ def embedding_map(embeddings: ArrayLike, risk: ArrayLike, *, seed: int = 0, labe
     axes = figure.subplots()
     size = float(np.clip(6000 / len(z), 4, 40))
     if not known.all():
-        axes.scatter(xy[~known, 0], xy[~known, 1], s=size, color=_drawing.GREY, linewidths=0, label="risk unknown")
-        axes.legend(frameon=False, loc="best")
+        x, y = xy[~known, :2].T
+        axes.scatter(x, y, s=size, color=_drawing.GREY, marker="x", linewidths=0.8, label="risk unknown")
+        figure.legend(loc="outside lower center", frameon=False)
     if known.any():
         low, high = np.percentile(r[known], [2, 98])  # a few extreme patients must not swallow the scale
-        drawn = axes.scatter(
-            xy[known, 0], xy[known, 1], c=r[known], s=size, cmap="cividis", vmin=low, vmax=high, linewidths=0
-        )
-        figure.colorbar(drawn, ax=axes, label=f"{label} (2nd to 98th percentile)", extend="both")
+        x, y = xy[known, :2].T
+        dots = axes.scatter(x, y, c=r[known], s=size, cmap="viridis", vmin=low, vmax=high, linewidths=0)
+        figure.colorbar(dots, ax=axes, label=f"{label} (2nd to 98th percentile)", extend="both")
     kind = "t-SNE dimension" if use_tsne else "Principal component"
     axes.set(xlabel=f"{kind} 1", ylabel=f"{kind} 2")
     if use_tsne:
@@ -200,7 +202,7 @@ def similarity_vs_risk(
     similarity = np.einsum("nd,nd->n", z[first], z[second])
     figure = _drawing.new_figure(4.6)
     axes = figure.subplots()
-    cells = axes.hexbin(difference, similarity, gridsize=45, bins="log", mincnt=1, cmap="Greys", linewidths=0.1)
+    cells = axes.hexbin(difference, similarity, gridsize=45, bins="log", mincnt=1, cmap="Blues", linewidths=0.1)
     figure.colorbar(cells, ax=axes, label="Pairs per cell")
     _drawing.binned_quartiles(axes, difference, similarity)
     rho = spearman(difference, similarity)
