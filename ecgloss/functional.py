@@ -18,7 +18,7 @@ from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.options import PRESET, resolve
-from ecgloss.pairs import ViewPairs, risk_pairs
+from ecgloss.pairs import risk_pairs, view_pairs
 from ecgloss.weights import risk_weights
 
 
@@ -200,6 +200,7 @@ def clef(
     wants_alignment = options.align_weight != 0 or return_terms
     stats = pair_stats(
         torch.cat([z1, z2]),
+        None,
         options.temperature,
         risk_pairs(weights, options.weight_norm),
         similarity=options.similarity if wants_alignment else None,
@@ -252,10 +253,10 @@ def ntxent(
     _validate.check_temperature(temperature)
     if group is not None:
         z1, z2 = gather_rows(z1, group), gather_rows(z2, group)
-    stats = pair_stats(torch.cat([z1, z2]), temperature, ViewPairs(z1.shape[0]), backend=backend)
+    stats = pair_stats(torch.cat([z1, z2]), None, temperature, view_pairs(z1.shape[0]), backend=backend)
     return _cross_entropy(stats)
 
 
 def _cross_entropy(stats: PairStats) -> Tensor:
     """mean_i [ log(e^{s_ip} + e^{lse_i}) - s_ip ], stable for any temperature and for lse = -inf."""
-    return -torch_f.logsigmoid(stats.positive - stats.negative_lse).mean()
+    return -torch_f.logsigmoid(stats.positive_lse - stats.negative_lse).mean()

@@ -129,3 +129,76 @@ def released_clef(
     contrastive = -torch.log(e_pos / (e_pos + (weights * e * mask).sum(1) + epsilon)).mean()
     scaled = (sim - sim.min()) / (sim.max() - sim.min() + 1e-6)
     return (contrastive + (scaled - (1 - d)).square().mean()) / 2
+
+
+def naive_pair_stats(
+    q: Tensor, k: Tensor, tau: Tensor, omega: list[list[float]], positive: list[list[float]]
+) -> dict[str, Tensor]:
+    """Row statistics entry by entry; a weight of 0 means: no negative (positive)."""
+    unit_q, unit_k = ([x / x.norm() for x in z] for z in (q, k))
+    stats: dict[str, list[Tensor]] = {name: [] for name in ("positive_sum", "positive_lse", "negative_lse")}
+    counts = []
+    for i, x in enumerate(unit_q):
+        s = [x @ y / tau for y in unit_k]
+        total = 0 * s[0]
+        for w, value in zip(positive[i], s):
+            total = total + w * value
+        stats["positive_sum"].append(total)
+        for name, weights in (("positive_lse", positive[i]), ("negative_lse", omega[i])):
+            terms = [value + math.log(w) for w, value in zip(weights, s) if w > 0]
+            empty = torch.full((), -math.inf, dtype=q.dtype)
+            stats[name].append(torch.stack(terms).logsumexp(0) if terms else empty)
+        counts.append(sum(positive[i]))
+    return {name: torch.stack(rows) for name, rows in stats.items()} | {
+        "positive_count": torch.tensor(counts, dtype=q.dtype)
+    }
+
+
+def naive_labels(rows: list[int], columns: list[int]) -> tuple[list[list[float]], list[list[float]]]:
+    """omega and positive weights of SupCon, self included."""
+    positive = [[1.0 if a == b else 0.0 for b in columns] for a in rows]
+    return [[1 - w for w in row] for row in positive], positive
+
+
+def naive_features(
+    rows: Tensor,
+    columns: Tensor,
+    threshold: float,
+    row_labels: list[int] | None,
+    column_labels: list[int] | None,
+    overlap: bool,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """omega and positive weights of PhysioCLR, self included."""
+    omega, positive = ([[0.0] * len(columns) for _ in rows] for _ in range(2))
+    for i, a in enumerate(rows):
+        for j, b in enumerate(columns):
+            cosine = float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
+            same = row_labels is not None and column_labels is not None and row_labels[i] == column_labels[j]
+            positive[i][j] = 1.0 if cosine >= threshold or same else 0.0
+            omega[i][j] = 1.0 if cosine < threshold and (overlap or not same) else 0.0
+    return omega, positive
+
+
+def naive_gaussian(
+    rows: list[list[float]], columns: list[list[float]], bandwidth: float
+) -> tuple[list[list[float]], list[list[float]]]:
+    """omega and positive weights of y-Aware InfoNCE, self included."""
+    positive = [
+        [math.exp(-sum((x - y) ** 2 for x, y in zip(a, b)) / (2 * bandwidth**2)) for b in columns] for a in rows
+    ]
+    return [[1.0] * len(columns) for _ in rows], positive
+
+
+def naive_omega(w: list[list[float]], norm: str, excluded: list[set[int]], equal: bool = False) -> list[list[float]]:
+    """omega of the negatives from W (rows x columns); ``equal``: all risks are, and weigh 1 where "mean" is 0 / 0."""
+    result = []
+    for row, left_out in zip(w, excluded):
+        kept = [j for j in range(len(row)) if j not in left_out]
+        if norm == "mean":
+            mean = sum(row[j] for j in kept) / len(kept)
+            row = [1.0 if equal else (x / mean if mean > 0 else 0.0) for x in row]
+        elif norm == "softmax":
+            total = sum(math.exp(x) for x in row)
+            row = [math.exp(x) / total for x in row]
+        result.append(row)
+    return result

@@ -9,9 +9,10 @@ and because the e_i sum to zero all cross terms vanish::
 
     sum X = N^2 s_0            sum X^2 = N^2 s_0^2 + 2 N sum_i u_i^2 + |E^T E|_F^2
 
-Where W = U V^T off the diagonal, with w_b its row sums and y_b = e_b + e_(b+B) (both views share their weights)::
+Where W = U V^T off the diagonal, with w_b its row sums and y_b the sum of e over the v views of sample b, which share
+their weights (y_b = e_b + e_(b+B) for two), and with sum W over all N^2 entries::
 
-    sum X W = s_0 sum W + 4 sum_b w_b c . y_b + sum_t (U^T Y)_t . (V^T Y)_t - sum_b (U_b . V_b) |y_b|^2
+    sum X W = s_0 sum W + 2 v sum_b w_b c . y_b + sum_t (U^T Y)_t . (V^T Y)_t - sum_b (U_b . V_b) |y_b|^2
 
 O(N D^2) instead of O(N^2 D), exact in value and gradient. Untrained encoders give nearly parallel embeddings, where S
 varies in the fourth digit: hence the centring, and sums in fp64 (raw fp32 sums lose up to 12 %).
@@ -56,7 +57,7 @@ def mean_squared_error(
     u = e @ centre
     s_0 = centre @ centre - m
     sum_x2 = n * n * s_0 * s_0 + 2 * n * u.square().sum() + (e.T @ e).square().sum()
-    sum_w, sum_w2 = (4 * total for total in sum_over_pairs(rule.weights))  # each pair of samples is four of rows
+    sum_w, sum_w2 = (rule.n_views**2 * total for total in sum_over_pairs(rule.weights))
     if weighted_sum is None:
         sum_xw = s_0 * sum_w + _weighted_deviations(e, u, rule)
     else:
@@ -70,9 +71,10 @@ def _weighted_deviations(e: Tensor, u: Tensor, rule: RiskPairs) -> Tensor:
     factors = rule.weights.factors()
     assert factors is not None
     left, right = factors
-    b = rule.n_samples
+    by_sample = (rule.n_views, rule.weights.n_samples)
     diagonal = (left * right).sum(1)
     row_sums = left @ right.sum(0) - diagonal
-    both, both_u = e[:b] + e[b:], u[:b] + u[b:]
-    products = ((left.T @ both) * (right.T @ both)).sum() - (diagonal * both.square().sum(1)).sum()
-    return 4 * (row_sums * both_u).sum() + products
+    y: Tensor = e.unflatten(0, by_sample).sum(0)
+    y_u: Tensor = u.unflatten(0, by_sample).sum(0)
+    products = ((left.T @ y) * (right.T @ y)).sum() - (diagonal * y.square().sum(1)).sum()
+    return 2 * rule.n_views * (row_sums * y_u).sum() + products

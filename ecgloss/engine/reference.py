@@ -1,44 +1,70 @@
-"""The definition: every N x N matrix materialised, gradients by plain autograd. Slow, large, and the oracle.
+"""The definition: every N x M matrix materialised, gradients by plain autograd. Slow, large, and the oracle.
 
-S = z z^T, s = S / tau, omega and W from the rule, T = 1 - W; nothing is rearranged.
+S = q k^T, s = S / tau, omega, w and W from the rule, T = 1 - W; nothing is rearranged.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ecgloss.engine.stats import PairStats, rescale
-from ecgloss.pairs import RiskPairs, ViewPairs
+from ecgloss.pairs import RiskPairs, Rule
 
 
-def pair_stats(z: Tensor, tau: Tensor, rule: ViewPairs, *, similarity: str | None) -> PairStats:
+def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similarity: str | None) -> PairStats:
     """Statistics of normalised embeddings.
 
     Args:
-        z: (N, D) normalised rows, fp32 or fp64.
+        q: (N, D) normalised rows, fp32 or fp64.
+        k: (M, D) normalised columns of the same dtype; None for a square layout, whose columns are the rows.
         tau: 0-d temperature of the same dtype.
-        rule: What relates two rows.
+        rule: What relates a row to a column.
         similarity: ``"cosine"`` or ``"minmax"`` to ask for the squared error, else None.
 
     Returns:
         The statistics.
     """
-    rows = torch.arange(rule.n_rows, device=z.device)
-    similarities = z @ z.T  # (N, N)
+    rows = torch.arange(rule.layout.n_rows, device=q.device)
+    similarities = q @ (q if k is None else k).T  # (N, M)
     logits = similarities / tau
-    weighted = logits
-    log_weight = rule.log_weight(rows, z.dtype)
-    if log_weight is not None:
-        weighted = logits + log_weight
-    same = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, rule.same_sample(rows), True)
-    weighted = weighted.masked_fill(same, -torch.inf)
-    empty = torch.isneginf(weighted).all(dim=1)  # all negatives weigh 0: log 0, with gradient 0 and not 0 / 0
-    negative_lse = torch.logsumexp(weighted.masked_fill(empty[:, None], 0.0), dim=1).masked_fill(empty, -torch.inf)
-    positive = logits.gather(1, rule.partner(rows)[:, None])[:, 0]
+    weight, log_omega = _weights(rule, rows, logits.detach())
+    stats = PairStats(
+        positive_sum=(weight * logits).sum(1),
+        positive_lse=_weighted_lse(logits, torch.log(weight)),
+        positive_count=weight.sum(1),
+        negative_lse=_weighted_lse(logits, log_omega),
+    )
     if similarity is None:
-        return PairStats(positive, negative_lse)
+        return stats
     assert isinstance(rule, RiskPairs)
     a, m = rescale(similarity, similarities.min(), similarities.max())
-    target = 1 - rule.weight(rows, z.dtype)
-    return PairStats(positive, negative_lse, (a * (similarities - m) - target).square().mean())
+    target = 1 - rule.weight(rows, q.dtype)
+    return replace(stats, squared_error=(a * (similarities - m) - target).square().mean())
+
+
+def _weights(rule: Rule, rows: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """w of the positives and log omega of the negatives, (N, M); 0 and -inf where a column is neither."""
+    relations = rule.relations(rows, like.dtype)
+    excluded = torch.zeros_like(like, dtype=torch.bool)
+    excluded.scatter_(1, rule.layout.excluded_columns(rows), True)
+    if relations.positive is not None:
+        weight = relations.positive.masked_fill(excluded, 0.0)
+    else:
+        weight = torch.zeros_like(like)
+        if rule.layout.positive is not None:
+            weight.scatter_(1, rule.layout.positive_columns(rows)[:, None], 1.0)
+    log_omega = torch.zeros_like(like) if relations.log_weight is None else relations.log_weight
+    if relations.negative is not None:
+        log_omega = log_omega.masked_fill(~relations.negative, -torch.inf)
+    return weight, log_omega.masked_fill(excluded, -torch.inf)
+
+
+def _weighted_lse(logits: Tensor, log_weight: Tensor) -> Tensor:
+    """log sum_k exp(log_weight + s) of each row, (N,); for a row of nothing -inf with gradient 0, not 0 / 0."""
+    nothing = torch.isneginf(log_weight)
+    weighted = torch.where(nothing, -torch.inf, logits + log_weight)
+    empty = nothing.all(dim=1)
+    return torch.logsumexp(weighted.masked_fill(empty[:, None], 0.0), dim=1).masked_fill(empty, -torch.inf)

@@ -12,15 +12,23 @@ RANGE_EPSILON = 1e-6  # in the min-max of the similarities; the value is the pap
 
 @dataclass(frozen=True)
 class PairStats:
-    """Row statistics of S = z z^T under a rule; all differentiable with respect to z and the temperature.
+    """Row statistics of s = S / tau under a rule, S = q k^T; differentiable with respect to q, k and the temperature.
+
+    With w the weights of a row's positives and omega those of its negatives. Where the layout has a single positive
+    column p, ``positive_sum = positive_lse = s_ip`` and the count is 1. A row without positives (negatives) has no
+    gradient through their log-sum-exp.
 
     Attributes:
-        positive: (N,) s_ip = S_ip / tau, the similarity to the positive.
-        negative_lse: (N,) log sum_k omega_ik exp(S_ik / tau) over the negatives of each row; -inf if all weigh 0.
+        positive_sum: (N,) sum_k w_ik s_ik over the positives of each row; 0 without positives.
+        positive_lse: (N,) log sum_k w_ik exp(s_ik) over the positives; -inf without positives.
+        positive_count: (N,) sum_k w_ik, without gradient.
+        negative_lse: (N,) log sum_k omega_ik exp(s_ik) over the negatives; -inf if there are none or all weigh 0.
         squared_error: 0-d, mean over all N^2 entries of (S^ - T)^2 with T = 1 - W; None when it was not asked for.
     """
 
-    positive: Tensor
+    positive_sum: Tensor
+    positive_lse: Tensor
+    positive_count: Tensor
     negative_lse: Tensor
     squared_error: Tensor | None = None
 

@@ -1,0 +1,27 @@
+"""Rules: what relates row i of a batch to column k, told from O(N) side information only.
+
+A rule never stores N x N; an engine asks it for blocks of rows (all columns at once). Which columns a row is compared
+with at all, and where its positive sits, is the rule's :class:`Layout`.
+"""
+
+from ecgloss.pairs.build import feature_pairs, gaussian_pairs, label_pairs, risk_pairs, view_pairs
+from ecgloss.pairs.layout import Layout
+from ecgloss.pairs.risk import WEIGHT_NORMS, RiskPairs
+from ecgloss.pairs.rules import FeaturePairs, GaussianPairs, LabelPairs, Relations, Rule, UniformPairs
+
+__all__ = [
+    "WEIGHT_NORMS",
+    "FeaturePairs",
+    "GaussianPairs",
+    "LabelPairs",
+    "Layout",
+    "Relations",
+    "RiskPairs",
+    "Rule",
+    "UniformPairs",
+    "feature_pairs",
+    "gaussian_pairs",
+    "label_pairs",
+    "risk_pairs",
+    "view_pairs",
+]
