@@ -11,6 +11,9 @@ std::vector<std::string> cpu_features() {
   if (__builtin_cpu_supports("avx2")) found.emplace_back("avx2");
   if (__builtin_cpu_supports("fma")) found.emplace_back("fma");
   if (__builtin_cpu_supports("avx512f")) found.emplace_back("avx512f");
+  if (__builtin_cpu_supports("avx512vl")) found.emplace_back("avx512vl");
+  if (__builtin_cpu_supports("avx512dq")) found.emplace_back("avx512dq");
+  if (__builtin_cpu_supports("avx512bw")) found.emplace_back("avx512bw");
 #elif defined(__aarch64__) || defined(_M_ARM64)
   found.emplace_back("neon");  // part of every 64-bit ARM processor
 #endif

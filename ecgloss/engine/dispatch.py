@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import chunked, reference
+from ecgloss.engine import chunked, cpp, reference
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, RiskPairs, Rule
 
 Backend = Callable[..., PairStats]
-_BACKENDS: dict[str, Backend] = {"chunked": chunked.pair_stats, "reference": reference.pair_stats}
+_BACKENDS: dict[str, Backend] = {"cpp": cpp.pair_stats, "chunked": chunked.pair_stats, "reference": reference.pair_stats}
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 _AUTO = "chunked"
 ENVIRONMENT = "ECGLOSS_BACKEND"
@@ -98,6 +98,8 @@ def pair_stats(
     compute = select_backend(backend)
     _check_embeddings(q, k, rule.layout)
     _check_similarity(similarity, rule)
+    if compute is cpp.pair_stats:  # normalises by itself, in one pass with all else
+        return cpp.pair_stats(q, k, temperature, rule, similarity=similarity)
     with torch.autocast(q.device.type, enabled=False):  # normalising and summing in half precision would lose the loss
         rows = _unit(q)
         columns = None if k is None else _unit(k)

@@ -1,0 +1,341 @@
+// Forward: sums of exponentials, positives, moments and extremes of one tile.
+//
+//   e_ik = omega_ik exp((S_ik - offset)/tau)      offset: 1 for everyone (shared), or the largest S of the row
+//
+// Row sums stay in registers' width until the tile is done; a mirrored tile adds the same e to its columns' sums.
+#pragma once
+
+#include "rules.h"
+#include "tiles.h"
+
+namespace ecgloss {
+namespace {
+
+template <class T>
+struct Sums {
+  Vector<T> negative, positive, similarity, count;
+};
+
+// What one vector of pairs weighs: omega of the negatives, w of the positives.
+template <class T>
+struct Weights {
+  Vector<T> risk;      // W, 0 where the pair is excluded
+  Vector<T> negative;  // omega
+  Vector<T> positive;
+};
+
+template <class T, class R, bool kGeneral>
+ECGLOSS_INLINE Weights<T> weigh(const R& rule, const Rule<T>& facts, int64_t i, int64_t j, Vector<T> cosine,
+                                Vector<T> keep) {
+  Weights<T> w{{}, broadcast(T(1)), {}};
+  if constexpr (R::kWeighted) {
+    w.risk = rule.weight(i, j);
+    if (kGeneral) w.risk *= keep;
+    if (facts.weighting == Weighting::linear) w.negative = w.risk;
+    if (facts.weighting == Weighting::exponential) w.negative = exp2<T>(w.risk * kLog2E<T>);
+  }
+  if constexpr (R::kDense) rule.relate(i, j, cosine, w.positive, w.negative);
+  if (kGeneral) {
+    w.negative *= keep;
+    w.positive *= keep;
+  }
+  return w;
+}
+
+// omega exp((S - 1)/tau) with one exponential: e^W goes into the exponent.
+template <class T, class R, bool kGeneral>
+ECGLOSS_INLINE Vector<T> shared_exponential(const R& rule, const Rule<T>& facts, Vector<T> s, T scale, int64_t i, int64_t j,
+                                            Vector<T> keep, Vector<T>& risk) {
+  Vector<T> x = s * scale - scale;
+  if constexpr (R::kWeighted) {
+    risk = rule.weight(i, j);
+    if (kGeneral) risk *= keep;
+    if (facts.weighting == Weighting::exponential) x += risk * kLog2E<T>;
+  }
+  Vector<T> e = exp2<T>(x);
+  if constexpr (R::kWeighted) {
+    if (facts.weighting == Weighting::linear) e *= risk;
+  }
+  if (kGeneral) e *= keep;
+  return e;
+}
+
+// exp((s - offset)/tau) about an offset that excluded pairs may exceed by any amount: finite, so that 0 times it is 0.
+template <class T>
+ECGLOSS_INLINE Vector<T> offset_exponential(Vector<T> s, Vector<T> offset, T scale) {
+  const Vector<T> x = (s - offset) * scale;
+  return exp2<T>(x > broadcast(Lanes<T>::kHighest) ? broadcast(Lanes<T>::kHighest) : x);
+}
+
+// Row sums of the tile's vectors, kept in the workspace as [statistic][row][lanes].
+template <class T>
+ECGLOSS_INLINE T* row_sum(const ForwardTask<T>& task, int statistic, int64_t i) {
+  return task.work.row_sums + (statistic * task.tile.rows.panels * kPanel + i) * kLanes<T>;
+}
+
+template <class T, bool kDense>
+void add_rows(const ForwardTask<T>& task) {
+  const Tile<T>& tile = task.tile;
+  for (int64_t i = 0; i < tile.rows.count; ++i) {
+    const int64_t row = tile.rows.begin + i;
+    task.row_sums.negative[row] += sum<T>(load(row_sum(task, 0, i)));
+    if (!kDense) continue;
+    task.row_sums.positive[row] += sum<T>(load(row_sum(task, 1, i)));
+    task.row_sums.similarity[row] += sum<T>(load(row_sum(task, 2, i)));
+    task.row_sums.count[row] += sum<T>(load(row_sum(task, 3, i)));
+  }
+}
+
+template <class T, bool kDense>
+void add_columns(const ForwardTask<T>& task, int64_t first, const Sums<T>* columns) {
+  for (int v = 0; v < kPanelVectors<T>; ++v) {
+    for (int l = 0; l < kLanes<T>; ++l) {
+      const int64_t column = first + v * kLanes<T> + l;
+      task.column_sums.negative[column] += columns[v].negative[l];
+      if (!kDense) continue;
+      task.column_sums.positive[column] += columns[v].positive[l];
+      task.column_sums.similarity[column] += columns[v].similarity[l];
+      task.column_sums.count[column] += columns[v].count[l];
+    }
+  }
+}
+
+// Extremes of a tile and the number of its entries that equal them, merged into those seen before.
+template <class T>
+void merge_extremes(const ForwardTask<T>& task, T low, T high) {
+  const int32_t blocks[2] = {task.row_block, task.column_block};
+  for (const int32_t block : blocks) {
+    double* lows = task.block_extremes + block;
+    double* highs = lows + task.block_count;
+    *lows = low < *lows ? low : *lows;
+    *highs = high > *highs ? high : *highs;
+  }
+  Extremes& best = *task.extremes;
+  if (low > best.low && high < best.high) return;
+  int64_t lows = 0, highs = 0;
+  const Tile<T>& tile = task.tile;
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t valid = tile.columns.count - jp * kPanel < kPanel ? tile.columns.count - jp * kPanel : kPanel;
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const T* row = task.work.similarities + (jp * tile.rows.panels * kPanel + i) * kPanel;
+      for (int64_t j = 0; j < valid; ++j) {
+        lows += row[j] == low;
+        highs += row[j] == high;
+      }
+    }
+  }
+  const int64_t copies = tile.mirrored ? 2 : 1;
+  if (low < best.low) best.low_ties = 0;
+  if (low <= best.low) best.low = low, best.low_ties += copies * lows;
+  if (high > best.high) best.high_ties = 0;
+  if (high >= best.high) best.high = high, best.high_ties += copies * highs;
+}
+
+template <class T>
+struct TileMoments {
+  Vector<T> low, high;
+  Vector<T> y = {}, yy = {}, yw = {}, w = {}, ww = {};
+
+  TileMoments() : low(broadcast(T(__builtin_inff()))), high(broadcast(T(-__builtin_inff()))) {}
+
+  template <bool kGeneral>
+  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T reference, Vector<T> inside) {
+    Vector<T> deviation = s - reference;
+    if (kGeneral) {
+      deviation *= inside;
+      const Mask<T> valid = inside > T(0);
+      low = minimum<T>(low, valid ? s : low);
+      high = maximum<T>(high, valid ? s : high);
+    } else {
+      low = minimum<T>(low, s);
+      high = maximum<T>(high, s);
+    }
+    y += deviation;
+    yy += deviation * deviation;
+    yw += deviation * weight;
+    w += weight;
+    ww += weight * weight;
+  }
+
+  // Hands the sums over and starts again: short runs in T, long ones in double.
+  void flush(Moments& total, double copies) {
+    total.y += copies * sum<T>(y);
+    total.yy += copies * sum<T>(yy);
+    total.yw += copies * sum<T>(yw);
+    total.w += copies * sum<T>(w);
+    total.ww += copies * sum<T>(ww);
+    y = yy = yw = w = ww = Vector<T>{};
+  }
+
+  T lowest() const {
+    T x = low[0];
+    for (int l = 1; l < kLanes<T>; ++l) x = low[l] < x ? low[l] : x;
+    return x;
+  }
+  T highest() const {
+    T x = high[0];
+    for (int l = 1; l < kLanes<T>; ++l) x = high[l] > x ? high[l] : x;
+    return x;
+  }
+};
+
+template <class T, class R, bool kGeneral, bool kAlign>
+void forward_strips(const ForwardTask<T>& task) {
+  const Problem<T>& problem = *task.problem;
+  const Tile<T>& tile = task.tile;
+  const R rule(problem.rule);
+  const int64_t height = tile.rows.panels * kPanel;
+  const T scale = static_cast<T>(1.4426950408889634074 / problem.tau);
+  const bool shared = problem.shared;
+  TileMoments<T> moments;
+  const int kStatistics = R::kDense ? 4 : 1;
+  for (int64_t x = 0; x < kStatistics * height * kLanes<T>; ++x) task.work.row_sums[x] = 0;
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t first = tile.columns.begin + jp * kPanel;
+    const T* similarities = task.work.similarities + jp * height * kPanel;
+    Sums<T> columns[kPanelVectors<T>] = {};
+    Vector<T> inside[kPanelVectors<T>];
+    for (int v = 0; v < kPanelVectors<T>; ++v) {
+      for (int l = 0; l < kLanes<T>; ++l) {
+        inside[v][l] = jp * kPanel + v * kLanes<T> + l < tile.columns.count ? T(1) : T(0);
+      }
+    }
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const int64_t row = tile.rows.begin + i;
+      const int64_t at = i * kPanel;
+      Sums<T> rows = {};
+#pragma GCC unroll 3
+      for (int v = 0; v < kPanelVectors<T>; ++v) {
+        const int64_t j = first + v * kLanes<T>;
+        const Vector<T> s = load(similarities + at + v * kLanes<T>);
+        Vector<T> keep = broadcast(T(1)), cosine = {}, risk = {};
+        if (kGeneral) keep = load(task.work.keep + jp * height * kPanel + at + v * kLanes<T>);
+        if (R::kFeatures) cosine = load(task.work.features + jp * height * kPanel + at + v * kLanes<T>);
+        if (!kGeneral || shared) {
+          Vector<T> e = shared_exponential<T, R, kGeneral>(rule, problem.rule, s, scale, row, j, keep, risk);
+          if constexpr (R::kDense) {
+            Vector<T> positive, negative;
+            rule.relate(row, j, cosine, positive, negative);
+            if (kGeneral) positive *= keep;
+            const Vector<T> p = e * positive, ps = s * positive;
+            e *= negative;
+            rows.positive += p, rows.similarity += ps, rows.count += positive;
+            columns[v].positive += p, columns[v].similarity += ps, columns[v].count += positive;
+          }
+          rows.negative += e;
+          columns[v].negative += e;
+        } else {
+          const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, keep);
+          risk = w.risk;
+          rows.negative += w.negative * offset_exponential<T>(s, broadcast(task.row_sums.negative_offset[row]), scale);
+          columns[v].negative += w.negative * offset_exponential<T>(s, load(task.column_sums.negative_offset + j), scale);
+          if (R::kDense) {
+            rows.positive += w.positive * offset_exponential<T>(s, broadcast(task.row_sums.positive_offset[row]), scale);
+            columns[v].positive += w.positive * offset_exponential<T>(s, load(task.column_sums.positive_offset + j), scale);
+            rows.similarity += w.positive * s, rows.count += w.positive;
+            columns[v].similarity += w.positive * s, columns[v].count += w.positive;
+          }
+        }
+        if (kAlign) moments.template add<kGeneral>(s, risk, problem.reference, inside[v]);
+      }
+      store(row_sum(task, 0, i), load(row_sum(task, 0, i)) + rows.negative);
+      if (R::kDense) {
+        store(row_sum(task, 1, i), load(row_sum(task, 1, i)) + rows.positive);
+        store(row_sum(task, 2, i), load(row_sum(task, 2, i)) + rows.similarity);
+        store(row_sum(task, 3, i), load(row_sum(task, 3, i)) + rows.count);
+      }
+    }
+    if (kAlign) moments.flush(*task.moments, tile.mirrored ? 2 : 1);
+    if (tile.mirrored) add_columns<T, R::kDense>(task, first, columns);
+  }
+  add_rows<T, R::kDense>(task);
+  if (kAlign) merge_extremes(task, moments.lowest(), moments.highest());
+}
+
+// Single positives of the tile, read off S: every row's, and in a mirrored tile every column's.
+template <class T>
+void read_positives(const ForwardTask<T>& task) {
+  const Problem<T>& problem = *task.problem;
+  const Tile<T>& tile = task.tile;
+  const int64_t shift = problem.layout.positive;
+  if (shift < 0) return;
+  for_shift(tile, shift, problem.m, [&](int64_t i, int64_t j) {
+    task.row_sums.similarity[tile.rows.begin + i] = task.work.similarities[entry(tile, i, j)];
+  });
+  if (!tile.mirrored) return;
+  for_shift(tile, shift == 0 ? 0 : problem.m - shift, problem.m, [&](int64_t i, int64_t j) {
+    task.column_sums.similarity[tile.columns.begin + j] = task.work.similarities[entry(tile, i, j)];
+  });
+}
+
+template <class T, class R>
+void forward_tile(const ForwardTask<T>& task) {
+  const bool general = prepare_tile<T, R>(*task.problem, task.tile, task.work) || !task.problem->shared;
+  const bool align = task.problem->similarity != Similarity::none;
+  if constexpr (R::kWeighted) {
+    if (align) {
+      general ? forward_strips<T, R, true, true>(task) : forward_strips<T, R, false, true>(task);
+      return read_positives(task);
+    }
+  }
+  general ? forward_strips<T, R, true, false>(task) : forward_strips<T, R, false, false>(task);
+  read_positives(task);
+}
+
+// Offsets: the largest S among negatives and among positives that weigh something.
+template <class T, class R>
+void largest_tile(const ForwardTask<T>& task) {
+  const Problem<T>& problem = *task.problem;
+  const Tile<T>& tile = task.tile;
+  const R rule(problem.rule);
+  const int64_t height = tile.rows.panels * kPanel;
+  const Vector<T> none = broadcast(T(-__builtin_inff()));
+  prepare_tile<T, R>(problem, tile, task.work);
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const int64_t row = tile.rows.begin + i;
+      for (int v = 0; v < kPanelVectors<T>; ++v) {
+        const int64_t at = (jp * height + i) * kPanel + v * kLanes<T>;
+        const int64_t j = tile.columns.begin + jp * kPanel + v * kLanes<T>;
+        const Vector<T> s = load(task.work.similarities + at);
+        const Vector<T> cosine = R::kFeatures ? load(task.work.features + at) : Vector<T>{};
+        const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, load(task.work.keep + at));
+        const Vector<T> negative = w.negative > T(0) ? s : none, positive = w.positive > T(0) ? s : none;
+        for (int l = 0; l < kLanes<T>; ++l) {
+          T& a = task.row_sums.negative_offset[row];
+          a = negative[l] > a ? negative[l] : a;
+          T& b = task.row_sums.positive_offset[row];
+          b = positive[l] > b ? positive[l] : b;
+        }
+        if (!tile.mirrored) continue;
+        T* columns = task.column_sums.negative_offset + j;
+        store(columns, maximum<T>(negative, load(columns)));
+        columns = task.column_sums.positive_offset + j;
+        store(columns, maximum<T>(positive, load(columns)));
+      }
+    }
+  }
+}
+
+// Sum of W, or of e^W, of row i over columns 0 .. columns - 1 but its own sample (which counts as e^0).
+template <class T, class R>
+void weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, double* total) {
+  const R rule(problem.rule);
+  const int64_t own = problem.layout.square ? row % columns : -1;
+  Vector<T> index;
+  for (int l = 0; l < kLanes<T>; ++l) index[l] = static_cast<T>(l);
+  Vector<T> sums = {};
+  *total = 0;
+  for (int64_t j = 0; j < columns; j += kLanes<T>) {
+    const Vector<T> left = index + static_cast<T>(j - columns);  // < 0 inside
+    Vector<T> w = rule.weight(row, j);
+    w = index == broadcast(static_cast<T>(own - j)) ? broadcast(T(0)) : w;
+    if (exponential) w = exp2<T>(w * kLog2E<T>);
+    sums += left < T(0) ? w : broadcast(T(0));
+    if (j % 4096 == 0) *total += sum<T>(sums), sums = Vector<T>{};  // short runs in T
+  }
+  *total += sum<T>(sums);
+}
+
+}  // namespace
+}  // namespace ecgloss

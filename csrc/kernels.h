@@ -1,0 +1,77 @@
+// The table of functions for the instruction set this is compiled for. Included last by each kernels_*.cpp.
+#pragma once
+
+#include "backward_tile.h"
+
+namespace ecgloss {
+namespace {
+
+
+// Calls f with a null pointer whose type is the rule a problem holds.
+template <class T, class F>
+void with_rule(const Problem<T>& problem, F f) {
+  switch (problem.rule.kind) {
+    case Kind::uniform:
+      return f(static_cast<UniformRule<T>*>(nullptr));
+    case Kind::risk:
+      if (problem.rule.plain) return f(static_cast<RiskRule<T, true>*>(nullptr));
+      return f(static_cast<RiskRule<T, false>*>(nullptr));
+    case Kind::labels:
+      return f(static_cast<LabelRule<T>*>(nullptr));
+    case Kind::features:
+      return f(static_cast<FeatureRule<T>*>(nullptr));
+    case Kind::gaussian:
+      return f(static_cast<GaussianRule<T>*>(nullptr));
+  }
+}
+
+template <class P>
+struct Pointed;
+template <class R>
+struct Pointed<R*> {
+  using type = R;
+};
+
+template <class T>
+void any_largest(const ForwardTask<T>& task) {
+  with_rule(*task.problem, [&](auto* rule) { largest_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+}
+
+template <class T>
+void any_forward(const ForwardTask<T>& task) {
+  with_rule(*task.problem, [&](auto* rule) { forward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+}
+
+template <class T>
+void any_backward(const BackwardTask<T>& task) {
+  with_rule(*task.problem, [&](auto* rule) { backward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+}
+
+template <class T>
+void any_weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, double* total) {
+  if (problem.rule.plain) return weight_sums<T, RiskRule<T, true>>(problem, row, columns, exponential, total);
+  weight_sums<T, RiskRule<T, false>>(problem, row, columns, exponential, total);
+}
+
+double multiply_adds(int64_t rounds) {
+  constexpr int kChains = 12;  // independent, to hide the latency
+  FloatVector x[kChains], factor = broadcast(0.999f), term = broadcast(0.001f);
+  for (int c = 0; c < kChains; ++c) x[c] = broadcast(static_cast<float>(c));
+  for (int64_t t = 0; t < rounds; ++t) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) x[c] = x[c] * factor + term;
+  }
+  FloatVector total = {};
+  for (int c = 0; c < kChains; ++c) total += x[c];
+  volatile double used = sum<float>(total);
+  (void)used;
+  return static_cast<double>(rounds) * kChains * kLanes<float>;
+}
+
+constexpr Kernels<float> kSingle = {kLanes<float>, any_largest<float>, any_forward<float>, any_backward<float>,
+                                    any_weight_sums<float>};
+constexpr Kernels<double> kWide = {kLanes<double>, any_largest<double>, any_forward<double>, any_backward<double>,
+                                   any_weight_sums<double>};
+
+}  // namespace
+}  // namespace ecgloss

@@ -1,0 +1,24 @@
+// Rows to panels and back: normalisation on the way in, its gradient on the way out.
+#pragma once
+
+#include <cstdint>
+
+namespace ecgloss {
+
+// Unit rows z^ = z / max(|z|, 1e-12) as panels, and |z|.
+//   rows [n][width], panels [panels_of(n)][width][48], norms [n] (null: leave the rows as they are)
+template <class T>
+void pack(const T* rows, int64_t n, int64_t width, T* panels, T* norms, int threads);
+
+// dL/dz from dL/dz^: (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out;
+// their gradient, 1e12 g, is cut at +-limit, the largest number of the caller's type.
+//   gradient, panels: panels; out [n][width]
+template <class T>
+void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit, T* out,
+                     int threads);
+
+// |mean row|^2 over at most 16 panels: about the mean of S, for sums of deviations from it.
+template <class T>
+double mean_similarity(const T* panels, int64_t n, int64_t width);
+
+}  // namespace ecgloss

@@ -1,0 +1,88 @@
+// One tile of the similarity matrix: the products, and what both passes do before the rule comes in.
+//
+// A tile is stored by strips of one column panel: [column panel][row of the tile][48].
+#pragma once
+
+#include "microkernel.h"
+#include "problem.h"
+
+namespace ecgloss {
+namespace {
+
+constexpr int64_t kSteps = 256;  // of a product's inner dimension at a time: a panel of B then stays in the first cache
+
+// out = rows columns^T for two sets of panels of the given width.
+template <class T>
+void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<T>& tile, T* out) {
+  const int64_t height = tile.rows.panels * kPanel;
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const T* b = columns + (tile.columns.panel + jp) * kPanel * width;
+    for (int64_t d = 0; d < width; d += kSteps) {
+      const int64_t steps = width - d < kSteps ? width - d : kSteps;
+      for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
+        const T* a = rows + (tile.rows.panel + ip) * kPanel * width;
+        multiply_rows<T>(kPanel, a + d * kPanel, 1, kPanel, b + d * kPanel, steps, out + (jp * height + ip * kPanel) * kPanel,
+                         d > 0);
+      }
+    }
+  }
+}
+
+// Calls f(row in tile, column in tile) where column = (row + shift) mod m lies in the tile.
+template <class T, class F>
+ECGLOSS_INLINE void for_shift(const Tile<T>& tile, int64_t shift, int64_t m, F f) {
+  for (int64_t i = 0; i < tile.rows.count; ++i) {
+    int64_t column = tile.rows.begin + i + shift;
+    if (column >= m) column -= m;
+    column -= tile.columns.begin;
+    if (column >= 0 && column < tile.columns.count) f(i, column);
+  }
+}
+
+// Place of an entry in a tile's buffer.
+template <class T>
+ECGLOSS_INLINE int64_t entry(const Tile<T>& tile, int64_t i, int64_t j) {
+  return (j / kPanel * tile.rows.panels * kPanel + i) * kPanel + j % kPanel;
+}
+
+// Whether some pairs of the tile are excluded or padded.
+template <class T>
+bool is_irregular(const Problem<T>& problem, const Tile<T>& tile) {
+  bool found = tile.columns.count < tile.columns.panels * kPanel;
+  for (int t = 0; t < problem.layout.n_excluded && !found; ++t) {
+    for_shift(tile, problem.layout.excluded[t], problem.m, [&](int64_t, int64_t) { found = true; });
+  }
+  return found;
+}
+
+// keep = 1 for the pairs the rule is about, 0 for excluded and padded ones.
+template <class T>
+void mark_kept(const Problem<T>& problem, const Tile<T>& tile, T* keep) {
+  const int64_t height = tile.rows.panels * kPanel;
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t valid = tile.columns.count - jp * kPanel;
+    for (int64_t i = 0; i < height; ++i) {
+      T* row = keep + (jp * height + i) * kPanel;
+      for (int64_t j = 0; j < kPanel; ++j) row[j] = j < valid ? T(1) : T(0);
+    }
+  }
+  for (int t = 0; t < problem.layout.n_excluded; ++t) {
+    for_shift(tile, problem.layout.excluded[t], problem.m,
+              [&](int64_t i, int64_t j) { keep[entry(tile, i, j)] = T(0); });
+  }
+}
+
+// S of the tile, C of the feature rule, and the mask if there is something to mask; whether there is.
+template <class T, class R>
+bool prepare_tile(const Problem<T>& problem, const Tile<T>& tile, const Workspace<T>& work) {
+  multiply_panels(problem.rows, problem.columns, problem.width, tile, work.similarities);
+  if (R::kFeatures) {
+    multiply_panels(problem.rule.row_values, problem.rule.column_values, problem.rule.n_values, tile, work.features);
+  }
+  const bool irregular = is_irregular(problem, tile);
+  if (irregular || !problem.shared) mark_kept(problem, tile, work.keep);
+  return irregular;
+}
+
+}  // namespace
+}  // namespace ecgloss
