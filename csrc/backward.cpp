@@ -12,6 +12,14 @@
 namespace ecgloss {
 namespace {
 
+// Gradient of the mean cross entropy with respect to the negatives' log-sum-exp of row i; minus it for the positive.
+template <class T>
+double entropy_gradient(const Problem<T>& problem, const double* lse, int64_t i) {
+  if (problem.layout.positive < 0) return 0;
+  const double difference = lse[problem.n + i] - (lse[i] + lse[2 * problem.n + i]);
+  return 1 / (1 + std::exp(difference)) / static_cast<double>(problem.n);
+}
+
 // c_i of one side; all zero for the columns of a rectangular problem, which have no statistics of their own.
 template <class T>
 struct Factors {
@@ -25,9 +33,10 @@ struct Factors {
   void fill(const Problem<T>& problem, const double* lse, const RowGradients<T>& gradients) {
     const bool dense = problem.layout.positive < 0;
     for (int64_t i = 0; i < problem.n; ++i) {
-      set(problem, 0, i, lse[i], gradients.negative_lse);
+      const double outer = gradients.negative_lse == nullptr ? 0 : gradients.negative_lse[i];
+      set(problem, 0, i, lse[i], outer + gradients.cross_entropy * entropy_gradient(problem, lse, i));
       if (!dense) continue;
-      set(problem, 1, i, lse[problem.n + i], gradients.positive_lse);
+      if (gradients.positive_lse != nullptr) set(problem, 1, i, lse[problem.n + i], gradients.positive_lse[i]);
       if (gradients.positive_sum != nullptr) {
         values[static_cast<size_t>(2 * padded + i)] = static_cast<T>(gradients.positive_sum[i] / problem.tau);
       }
@@ -41,8 +50,8 @@ struct Factors {
   }
 
  private:
-  void set(const Problem<T>& problem, int64_t which, int64_t i, double lse, const T* gradient) {
-    if (gradient == nullptr || lse == -INFINITY) return;  // a sum of nothing has no gradient
+  void set(const Problem<T>& problem, int64_t which, int64_t i, double lse, double gradient) {
+    if (lse == -INFINITY) return;  // a sum of nothing has no gradient
     constexpr double kLargest = 85;  // e^85 is still a single precision number
     double offset = 1;
     if (!problem.shared) {
@@ -52,7 +61,7 @@ struct Factors {
     }
     const double exponent = offset / problem.tau - lse;
     const double factor = std::exp(exponent > kLargest ? kLargest : exponent);
-    values[static_cast<size_t>(which * padded + i)] = static_cast<T>(gradient[i] * factor / problem.tau);
+    values[static_cast<size_t>(which * padded + i)] = static_cast<T>(gradient * factor / problem.tau);
   }
 };
 
@@ -104,7 +113,8 @@ double backward(Problem<T> problem, const RuleSource& source, int threads, const
     for (int64_t i = 0; i < problem.n; ++i) {
       const double sum = gradients.positive_sum == nullptr ? 0 : gradients.positive_sum[i];
       const double lse_gradient = gradients.positive_lse == nullptr ? 0 : gradients.positive_lse[i];
-      positive[static_cast<size_t>(i)] = static_cast<T>((sum + lse_gradient) / problem.tau);
+      const double entropy = -gradients.cross_entropy * entropy_gradient(problem, lse, i);
+      positive[static_cast<size_t>(i)] = static_cast<T>((sum + lse_gradient + entropy) / problem.tau);
     }
   }
   const AlignmentGradient<T> alignment = alignment_gradient(problem, scalars, gradients.squared_error);

@@ -25,7 +25,7 @@ double gradient_strips(const BackwardTask<T>& task) {
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
     const int64_t first = tile.columns.begin + jp * kPanel;
     Vector<T> moments = {};
-    for (int64_t i = 0; i < height; ++i) {
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
       const int64_t row = tile.rows.begin + i;
       const int64_t at = (jp * height + i) * kPanel;
       const T row_negative = rows.negative[row];
@@ -105,7 +105,8 @@ void add_extremes(const BackwardTask<T>& task) {
   }
 }
 
-// out panels (width x 48 each) += (panels of `vectors`) (G by rows of vectors).
+// out panels (width x 48 each) += (panels of `vectors`) (G by rows of vectors). Rows of G beyond the valid ones are never
+// written; they reach padding only.
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
                        const Block& outputs, T* out) {
@@ -113,7 +114,8 @@ void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T*
   for (int64_t op = 0; op < outputs.panels; ++op) {
     for (int64_t vp = 0; vp < vectors.panels; ++vp) {
       multiply_rows<T>(width, panels + (vectors.panel + vp) * kPanel * width, kPanel, 1,
-                       gradient + (op * vectors.panels + vp) * kPanel * kPanel, kPanel,
+                       gradient + (op * vectors.panels + vp) * kPanel * kPanel,
+                       vectors.count - vp * kPanel < kPanel ? vectors.count - vp * kPanel : kPanel,
                        out + (outputs.panel + op) * kPanel * width, true);
     }
   }

@@ -36,31 +36,37 @@ Layout layout_of(const std::vector<int64_t>& words) {
   return layout;
 }
 
-// [kind, norm, absolute, clip, overlap, samples, values per sample], and the addresses
-// [values, column values, known, missing, numbers, row labels, column labels], 0 for none.
-RuleSource rule_of(const std::vector<int64_t>& words, const std::vector<Address>& addresses, double number) {
-  if (words.size() != 7 || addresses.size() != 7) throw std::invalid_argument("a rule has 7 words and 7 addresses");
+// words: kind, norm, absolute, unknown is zero, revert, overlap, samples, values per sample or row;
+// numbers: alpha, fixed scale, threshold; addresses (0 for none): values, column values, missing, row and column labels.
+RuleSource rule_of(const std::vector<int64_t>& words, const std::vector<double>& numbers,
+                   const std::vector<Address>& addresses) {
+  if (words.size() != 8 || numbers.size() != 3 || addresses.size() != 5) {
+    throw std::invalid_argument("a rule has 8 words, 3 numbers and 5 addresses");
+  }
   RuleSource rule;
   rule.kind = static_cast<Kind>(words[0]);
   rule.norm = static_cast<Norm>(words[1]);
-  rule.absolute = words[2] != 0;
-  rule.clip = words[3] != 0;
-  rule.overlap = words[4] != 0;
-  rule.samples = words[5];
-  rule.n_values = words[6];
-  rule.values = pointer<const double>(addresses[0]);
+  rule.overlap = words[5] != 0;
+  rule.n_values = words[7];
+  rule.row_values = pointer<const double>(addresses[0]);
   rule.column_values = pointer<const double>(addresses[1]);
-  rule.known = pointer<const double>(addresses[2]);
-  rule.missing = pointer<const double>(addresses[3]);
-  rule.numbers = pointer<const double>(addresses[4]);
-  rule.row_labels = pointer<const int64_t>(addresses[5]);
-  rule.column_labels = pointer<const int64_t>(addresses[6]);
-  rule.number = number;
+  rule.threshold = numbers[2];
+  rule.row_labels = pointer<const int64_t>(addresses[3]);
+  rule.column_labels = pointer<const int64_t>(addresses[4]);
+  rule.risk.samples = words[6];
+  rule.risk.n_values = words[7];
+  rule.risk.risks = rule.row_values;
+  rule.risk.missing = pointer<const double>(addresses[2]);
+  rule.risk.alpha = numbers[0];
+  rule.risk.fixed_scale = numbers[1];
+  rule.risk.absolute = words[2] != 0;
+  rule.risk.unknown_is_zero = words[3] != 0;
+  rule.risk.revert = words[4] != 0;
   return rule;
 }
 
 struct Sizes {
-  int64_t n, m, width;
+  int64_t n, first, m, width;  // rows of q, of its first piece, of k; embedding width
 };
 
 template <class T>
@@ -77,53 +83,61 @@ Problem<T> problem_of(Sizes sizes, Address rows, Address columns, const Layout& 
   return problem;
 }
 
-// inputs: q, k (0: q); panels and norms: of q and k, written; outputs: positive_sum, positive_lse, positive_count,
-// negative_lse, lse, block extremes, scalars, written.
+// inputs: q, its second piece (0: none), k (0: q); panels and norms: of q and k, written; outputs: loss, cross entropy,
+// squared error, rows, lse, block extremes, scalars, written.
 template <class T>
-double run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vector<Address>& panels,
+void run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vector<Address>& panels,
                  const std::vector<Address>& norms, const std::vector<Address>& outputs,
                  const std::vector<int64_t>& layout_words, const std::vector<int64_t>& rule_words,
-                 const std::vector<Address>& rule_addresses, double number, double tau, int similarity, int threads) {
+                 const std::vector<double>& rule_numbers, const std::vector<Address>& rule_addresses, double tau, int similarity,
+                 std::pair<double, double> term_weights, int threads) {
   const Layout layout = layout_of(layout_words);
-  const RuleSource rule = rule_of(rule_words, rule_addresses, number);
+  const RuleSource rule = rule_of(rule_words, rule_numbers, rule_addresses);
   py::gil_scoped_release unlocked;
-  pack<T>(pointer<const T>(inputs[0]), sizes.n, sizes.width, pointer<T>(panels[0]), pointer<T>(norms[0]), threads);
+  pack<T>({pointer<const T>(inputs[0]), sizes.first, pointer<const T>(inputs[1])}, sizes.n, sizes.width, pointer<T>(panels[0]), pointer<T>(norms[0]), threads);
   if (!layout.square) {
-    pack<T>(pointer<const T>(inputs[1]), sizes.m, sizes.width, pointer<T>(panels[1]), pointer<T>(norms[1]), threads);
+    pack<T>({pointer<const T>(inputs[2]), sizes.m, nullptr}, sizes.m, sizes.width, pointer<T>(panels[1]), pointer<T>(norms[1]), threads);
   }
   const auto problem = problem_of<T>(sizes, panels[0], panels[layout.square ? 0 : 1], layout, tau, similarity);
-  const RowStatistics<T> statistics{pointer<T>(outputs[0]),      pointer<T>(outputs[1]),      pointer<T>(outputs[2]),
-                                    pointer<T>(outputs[3]),      pointer<double>(outputs[4]), pointer<double>(outputs[5])};
+  T* rows = pointer<T>(outputs[3]);
+  const RowStatistics<T> statistics{rows, rows + sizes.n, rows + 2 * sizes.n, rows + 3 * sizes.n,
+                                    pointer<double>(outputs[4]), pointer<double>(outputs[5])};
   Scalars& scalars = *pointer<Scalars>(outputs[6]);
   scalars = Scalars();
   forward<T>(problem, rule, threads, statistics, scalars);
-  return scalars.squared_error;
+  double loss = term_weights.first * scalars.cross_entropy;
+  if (similarity != 0) loss += term_weights.second * scalars.squared_error;
+  *pointer<T>(outputs[0]) = static_cast<T>(loss);
+  *pointer<T>(outputs[1]) = static_cast<T>(scalars.cross_entropy);
+  *pointer<T>(outputs[2]) = static_cast<T>(scalars.squared_error);
 }
 
-// gradients: of positive_sum, positive_lse, negative_lse (0: none); saved: lse, block extremes, scalars;
-// accumulators: panels of zeros for dL/dq^ and dL/dk^ (0: not wanted); outputs: dL/dq, dL/dk (0: not wanted).
+// gradient: of rows (0: none); saved: lse, block extremes, scalars;
+// accumulators: panels of zeros for dL/dq^ and dL/dk^ (0: not wanted); outputs: dL/dq, of its second piece, dL/dk
+// (0: not wanted); limits: largest numbers of the types of q and k.
 template <class T>
-double run_backward(Sizes sizes, const std::vector<Address>& gradients, double error_gradient,
+double run_backward(Sizes sizes, Address gradient, double entropy_gradient, double error_gradient,
                     const std::vector<Address>& panels, const std::vector<Address>& norms, const std::vector<Address>& saved,
                     const std::vector<Address>& accumulators, const std::vector<Address>& outputs,
                     const std::vector<int64_t>& layout_words, const std::vector<int64_t>& rule_words,
-                    const std::vector<Address>& rule_addresses, double number, double tau, int similarity, int threads,
+                    const std::vector<double>& rule_numbers, const std::vector<Address>& rule_addresses, double tau, int similarity, int threads,
                     bool wants_temperature, std::pair<double, double> limits) {
   const Layout layout = layout_of(layout_words);
-  const RuleSource rule = rule_of(rule_words, rule_addresses, number);
+  const RuleSource rule = rule_of(rule_words, rule_numbers, rule_addresses);
   py::gil_scoped_release unlocked;
   const auto problem = problem_of<T>(sizes, panels[0], panels[layout.square ? 0 : 1], layout, tau, similarity);
-  const RowGradients<T> row_gradients{pointer<const T>(gradients[0]), pointer<const T>(gradients[1]),
-                                      pointer<const T>(gradients[2]), error_gradient};
+  const T* g = pointer<const T>(gradient);
+  const RowGradients<T> row_gradients{g, g == nullptr ? g : g + sizes.n, g == nullptr ? g : g + 3 * sizes.n,
+                                      entropy_gradient, error_gradient};
   const double temperature =
       backward<T>(problem, rule, threads, pointer<const double>(saved[0]), pointer<const double>(saved[1]),
                   *pointer<const Scalars>(saved[2]), row_gradients, pointer<T>(accumulators[0]), pointer<T>(accumulators[1]),
                   wants_temperature);
   unpack_gradient<T>(pointer<const T>(accumulators[0]), problem.rows, pointer<const T>(norms[0]), sizes.n, sizes.width,
-                     limits.first, pointer<T>(outputs[0]), threads);
-  if (outputs[1] != 0) {
+                     limits.first, {pointer<T>(outputs[0]), sizes.first, pointer<T>(outputs[1])}, threads);
+  if (outputs[2] != 0) {
     unpack_gradient<T>(pointer<const T>(accumulators[1]), problem.columns, pointer<const T>(norms[1]), sizes.m, sizes.width,
-                       limits.second, pointer<T>(outputs[1]), threads);
+                       limits.second, {pointer<T>(outputs[2]), sizes.m, nullptr}, threads);
   }
   return temperature;
 }
@@ -167,7 +181,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("use_instruction_set", &use_instruction_set, "Use another of instruction_sets().");
   module.def("threading", [] { return std::string(threading()); }, "Where threads come from.");
   module.def("fma_rate", &fma_rate, py::arg("threads"), py::arg("seconds"), "Multiply-adds from registers, flop/s.");
-  py::class_<Sizes>(module, "Sizes").def(py::init<int64_t, int64_t, int64_t>());
+  py::class_<Sizes>(module, "Sizes").def(py::init<int64_t, int64_t, int64_t, int64_t>());
   module.def("forward_single", &run_forward<float>);
   module.def("forward_double", &run_forward<double>);
   module.def("backward_single", &run_backward<float>);

@@ -9,6 +9,7 @@ namespace ecgloss {
 
 // What the forward leaves behind for the backward beside panels and norms. Sums about Y = S - reference.
 struct Scalars {
+  double cross_entropy = 0;  // mean over rows of log(e^positive + e^negative) - positive; 0 without single positives
   double squared_error = 0, low = 0, high = 0, low_ties = 0, high_ties = 0, reference = 0;
   double y = 0, yy = 0, yw = 0, w = 0, ww = 0;
 };
@@ -21,7 +22,7 @@ struct RowStatistics {
   T* positive_lse;
   T* positive_count;
   T* negative_lse;
-  double* lse;  // [2][n] log sum over negatives and positives without row factors, for the backward
+  double* lse;  // [3][n] for the backward: log sums over negatives and positives, log of the row factor
   double* block_extremes;  // [2][panels of q] where the lowest and the highest similarity are to be looked for
 };
 
@@ -31,6 +32,7 @@ struct RowGradients {
   const T* positive_sum;
   const T* positive_lse;
   const T* negative_lse;
+  double cross_entropy;
   double squared_error;
 };
 

@@ -53,8 +53,13 @@ double squared_error(const Scalars& s, Similarity similarity, double pairs) {
   return (a * a * s.yy + s.ww + pairs * d * d + 2 * a * s.yw + 2 * a * d * s.y + 2 * d * s.w) / pairs;
 }
 
+// log(1 + e^x)
+double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+
 template <class T>
-void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<double>& row_factor, const RowStatistics<T>& out) {
+void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<double>& row_factor, const RowStatistics<T>& out,
+           double& cross_entropy) {
+  double total = 0;
   const RowSums<T> sums = rows.view();
   for (int64_t i = 0; i < problem.n; ++i) {
     const double negative_offset = problem.shared ? 1 : sums.negative_offset[i];
@@ -65,11 +70,16 @@ void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<doubl
     const double positive = single ? similarity : log_sum(sums.positive[i], positive_offset, problem.tau);
     out.lse[i] = negative;
     out.lse[problem.n + i] = positive;
-    out.negative_lse[i] = static_cast<T>(negative == -INFINITY ? negative : negative + row_factor[static_cast<size_t>(i)]);
+    const double factor = row_factor[static_cast<size_t>(i)];
+    const double weighted = negative == -INFINITY ? negative : negative + factor;
+    if (single) total += softplus(weighted - positive);
+    out.lse[2 * problem.n + i] = factor;
+    out.negative_lse[i] = static_cast<T>(weighted);
     out.positive_sum[i] = static_cast<T>(similarity);
     out.positive_lse[i] = static_cast<T>(positive);
     out.positive_count[i] = static_cast<T>(single ? 1 : sums.count[i]);
   }
+  cross_entropy = total / static_cast<double>(problem.n);
 }
 
 }  // namespace
@@ -107,7 +117,7 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
     columns.settle_offsets();
   }
   run(schedule, threads, [&](const Turn& turn, int thread) { kernel.forward_tile(task(turn, thread)); });
-  write(problem, rows, row_offsets(problem, source, kernel, threads), statistics);
+  write(problem, rows, row_offsets(problem, source, kernel, threads), statistics, scalars.cross_entropy);
 
   if (!align) return;
   Extremes all = nothing;

@@ -317,21 +317,22 @@ void largest_tile(const ForwardTask<T>& task) {
   }
 }
 
-// Sum of W, or of e^W, of row i over columns 0 .. columns - 1 but its own sample (which counts as e^0).
+// Sum of W, or of e^W, of row i over columns 0 .. columns - 1; W counts as 0 in the columns `own`.
 template <class T, class R>
-void weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, double* total) {
+void weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, const int64_t* own,
+                 double* total) {
   const R rule(problem.rule);
-  const int64_t own = problem.layout.square ? row % columns : -1;
   Vector<T> index;
   for (int l = 0; l < kLanes<T>; ++l) index[l] = static_cast<T>(l);
   Vector<T> sums = {};
   *total = 0;
   for (int64_t j = 0; j < columns; j += kLanes<T>) {
-    const Vector<T> left = index + static_cast<T>(j - columns);  // < 0 inside
     Vector<T> w = rule.weight(row, j);
-    w = index == broadcast(static_cast<T>(own - j)) ? broadcast(T(0)) : w;
+    for (int t = 0; t < kMaxExcluded; ++t) {
+      w = index == broadcast(static_cast<T>(own[t] - j)) ? broadcast(T(0)) : w;
+    }
     if (exponential) w = exp2<T>(w * kLog2E<T>);
-    sums += left < T(0) ? w : broadcast(T(0));
+    sums += index < broadcast(static_cast<T>(columns - j)) ? w : broadcast(T(0));
     if (j % 4096 == 0) *total += sum<T>(sums), sums = Vector<T>{};  // short runs in T
   }
   *total += sum<T>(sums);

@@ -48,9 +48,10 @@ void any_backward(const BackwardTask<T>& task) {
 }
 
 template <class T>
-void any_weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, double* total) {
-  if (problem.rule.plain) return weight_sums<T, RiskRule<T, true>>(problem, row, columns, exponential, total);
-  weight_sums<T, RiskRule<T, false>>(problem, row, columns, exponential, total);
+void any_weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, const int64_t* own,
+                     double* total) {
+  if (problem.rule.plain) return weight_sums<T, RiskRule<T, true>>(problem, row, columns, exponential, own, total);
+  weight_sums<T, RiskRule<T, false>>(problem, row, columns, exponential, own, total);
 }
 
 double multiply_adds(int64_t rounds) {

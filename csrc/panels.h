@@ -5,16 +5,25 @@
 
 namespace ecgloss {
 
+// Rows in one piece or two, as two views come: row i is at first + i * width, or behind it in second.
+template <class T>
+struct Rows {
+  T* first;
+  int64_t count;  // rows of the first piece
+  T* second;      // null: all rows are in the first
+  T* at(int64_t i, int64_t width) const { return i < count ? first + i * width : second + (i - count) * width; }
+};
+
 // Unit rows z^ = z / max(|z|, 1e-12) as panels, and |z|.
 //   rows [n][width], panels [panels_of(n)][width][48], norms [n] (null: leave the rows as they are)
 template <class T>
-void pack(const T* rows, int64_t n, int64_t width, T* panels, T* norms, int threads);
+void pack(const Rows<const T>& rows, int64_t n, int64_t width, T* panels, T* norms, int threads);
 
 // dL/dz from dL/dz^: (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out;
 // their gradient, 1e12 g, is cut at +-limit, the largest number of the caller's type.
-//   gradient, panels: panels; out [n][width]
+//   gradient, panels: panels; out [n][width], a null piece is not wanted
 template <class T>
-void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit, T* out,
+void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit, const Rows<T>& out,
                      int threads);
 
 // |mean row|^2 over at most 16 panels: about the mean of S, for sums of deviations from it.

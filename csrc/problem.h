@@ -166,7 +166,8 @@ struct Kernels {
   void (*largest_tile)(const ForwardTask<T>&);   // offsets of rows (and columns, where mirrored)
   void (*forward_tile)(const ForwardTask<T>&);
   void (*backward_tile)(const BackwardTask<T>&);
-  void (*weight_sums)(const Problem<T>&, int64_t row, int64_t columns, bool exponential, double* sum);
+  void (*weight_sums)(const Problem<T>&, int64_t row, int64_t columns, bool exponential, const int64_t* own,
+                      double* sum);
 };
 
 struct InstructionSet {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "panels.h"
 #include "parallel.h"
@@ -21,30 +22,29 @@ const T* Side<T>::spread(const double* values, int64_t n_values, int64_t first, 
 }
 
 template <class T>
-void Side<T>::add_risk(const RuleSource& source, bool square, int64_t n, int64_t m) {
-  const double scale = source.numbers[0], neutral = source.numbers[1], fallback = source.numbers[2];
-  const bool all_equal = source.numbers[3] != 0;
-  const double alpha = source.number;
-  rule_.slope = static_cast<T>((1 - alpha) * scale);
+void Side<T>::add_risk(const RuleSource& source, bool square, int64_t n, int64_t m, int threads) {
+  const RiskSource& risk = source.risk;
+  const RiskNumbers numbers = summarise(risk, threads);
+  const double alpha = risk.alpha;
+  rule_.n_values = risk.n_values;
+  rule_.slope = static_cast<T>((1 - alpha) * numbers.scale);
   rule_.alpha = static_cast<T>(alpha);
-  rule_.neutral = static_cast<T>((1 - alpha) * neutral + alpha);
-  rule_.fallback = static_cast<T>(fallback);
+  rule_.neutral = static_cast<T>((1 - alpha) * numbers.neutral + alpha);
+  rule_.fallback = static_cast<T>(numbers.fallback);
   rule_.ceiling = static_cast<T>(1 - alpha);
-  rule_.absolute = source.absolute;
-  rule_.clip = source.clip;
-  rule_.plain = source.n_values == 1 && source.known == nullptr && !source.absolute && !source.clip;
+  rule_.absolute = risk.absolute;
+  rule_.clip = risk.fixed_scale != 0;
+  rule_.plain = risk.n_values == 1 && numbers.known.empty() && !risk.absolute && !rule_.clip;
   const auto sides = [&](const double* values, int64_t n_values, const T** rows, const T** columns) {
-    if (values == nullptr) return;
-    *rows = spread(values, n_values, 0, square ? source.samples : n, n);
+    *rows = spread(values, n_values, 0, square ? risk.samples : n, n);
     *columns = square ? *rows : spread(values, n_values, n, m, m);
   };
-  sides(source.values, source.n_values, &rule_.row_values, &rule_.column_values);
-  sides(source.known, 1, &rule_.row_known, &rule_.column_known);
-  sides(source.missing, 1, &rule_.row_missing, &rule_.column_missing);
-  // All risks equal and no floor: W / mean W is 0 / 0, whose limit is 1.
-  const bool degenerate = source.norm == Norm::mean && alpha == 0 && all_equal;
+  sides(numbers.risks.data(), risk.n_values, &rule_.row_values, &rule_.column_values);
+  if (!numbers.known.empty()) sides(numbers.known.data(), 1, &rule_.row_known, &rule_.column_known);
+  if (risk.missing != nullptr) sides(risk.missing, 1, &rule_.row_missing, &rule_.column_missing);
   rule_.weighting = source.norm == Norm::softmax ? Weighting::exponential : Weighting::linear;
-  if (degenerate) rule_.weighting = Weighting::none;
+  // All risks equal and no floor: W / mean W is 0 / 0, whose limit is 1.
+  if (source.norm == Norm::mean && alpha == 0 && numbers.all_equal) rule_.weighting = Weighting::none;
 }
 
 template <class T>
@@ -76,22 +76,22 @@ Side<T>::Side(const RuleSource& source, const Layout& layout, int64_t n, int64_t
   rule_.row_stride = panels_of(n) * kPanel;
   rule_.column_stride = panels_of(m) * kPanel;
   rule_.overlap = source.overlap;
-  if (source.kind == Kind::risk) add_risk(source, square, n, m);
+  if (source.kind == Kind::risk) add_risk(source, square, n, m, threads);
   if (source.kind == Kind::labels || source.kind == Kind::features) add_labels(source, square, n, m);
   if (source.kind == Kind::gaussian) {
-    rule_.row_values = spread(source.values, source.n_values, 0, n, n);
+    rule_.row_values = spread(source.row_values, source.n_values, 0, n, n);
     rule_.column_values = square ? rule_.row_values : spread(source.column_values, source.n_values, 0, m, m);
   }
   if (source.kind == Kind::features) {
-    rule_.threshold = static_cast<T>(source.number);
+    rule_.threshold = static_cast<T>(source.threshold);
     const auto panels = [&](const double* values, int64_t count) {
       const std::vector<T> rows(values, values + count * source.n_values);
       std::vector<T> packed(static_cast<size_t>(panels_of(count) * kPanel * source.n_values));
-      pack<T>(rows.data(), count, source.n_values, packed.data(), nullptr, threads);
+      pack<T>({rows.data(), count, nullptr}, count, source.n_values, packed.data(), nullptr, threads);
       arrays_.push_back(std::move(packed));
       return arrays_.back().data();
     };
-    rule_.row_values = panels(source.values, n);
+    rule_.row_values = panels(source.row_values, n);
     rule_.column_values = square ? rule_.row_values : panels(source.column_values, m);
   }
 }
@@ -102,15 +102,20 @@ std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& sou
   std::vector<double> offsets(static_cast<size_t>(problem.n), 0.0);
   if (source.kind != Kind::risk || source.norm == Norm::none || problem.rule.weighting == Weighting::none) return offsets;
   const bool square = problem.layout.square, softmax = source.norm == Norm::softmax;
-  const int64_t distinct = square ? source.samples : problem.n, columns = square ? source.samples : problem.m;
-  const double copies = softmax && square ? static_cast<double>(problem.m / columns) : 1;  // views of every sample
-  const double pairs = softmax ? 1 : static_cast<double>(square ? columns - 1 : columns);
+  const int64_t distinct = square ? source.risk.samples : problem.n, columns = square ? source.risk.samples : problem.m;
+  const double views = square ? static_cast<double>(problem.m / columns) : 1;  // columns of every sample
+  const double pairs = softmax ? 1 : static_cast<double>(problem.m - problem.layout.n_excluded);
   constexpr int64_t kRows = 16;
   for_each((distinct + kRows - 1) / kRows, threads, [&](int64_t block) {
     for (int64_t i = block * kRows; i < std::min(distinct, (block + 1) * kRows); ++i) {
+      int64_t own[kMaxExcluded] = {-1, -1};  // the same sample weighs 0, and an excluded column is not in the mean
+      if (square) own[0] = i;
+      for (int t = 0; !square && !softmax && t < problem.layout.n_excluded; ++t) {
+        own[t] = (i + problem.layout.excluded[t]) % problem.m;
+      }
       double total = 0;
-      kernels.weight_sums(problem, i, columns, softmax, &total);
-      offsets[static_cast<size_t>(i)] = -std::log(copies * total / pairs);
+      kernels.weight_sums(problem, i, columns, softmax, own, &total);
+      offsets[static_cast<size_t>(i)] = -std::log(std::max(views * total / pairs, std::numeric_limits<double>::min()));
     }
   });
   for (int64_t i = distinct; i < problem.n; ++i) offsets[static_cast<size_t>(i)] = offsets[static_cast<size_t>(i % distinct)];

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "problem.h"
+#include "risk.h"
 
 namespace ecgloss {
 
@@ -14,19 +15,17 @@ enum class Norm : int { none, mean, softmax };  // of omega over a row
 // A rule as the caller describes it; null pointers for what does not apply.
 struct RuleSource {
   Kind kind = Kind::uniform;
-  // risk: values [samples][n_values], row i is sample i mod samples in a square problem; otherwise rows are the first n
-  // samples and columns the others. features, gaussian: values [n][n_values] and column_values [m][n_values].
-  int64_t samples = 0, n_values = 0;
-  const double* values = nullptr;
+  // Row i is sample i mod samples in a square problem; otherwise rows are the first n samples and columns the others.
+  RiskSource risk;
+  Norm norm = Norm::none;
+  // features (unit vectors), gaussian (metadata / (sigma sqrt 2)): [n][n_values], [m][n_values]
+  int64_t n_values = 0;
+  const double* row_values = nullptr;
   const double* column_values = nullptr;
-  const double* known = nullptr;    // [samples]
-  const double* missing = nullptr;  // [samples]
-  const double* numbers = nullptr;  // risk: scale, neutral, fallback, all_equal
-  double number = 0;                // risk: alpha; features: threshold
+  double threshold = 0;
   const int64_t* row_labels = nullptr;
   const int64_t* column_labels = nullptr;
-  Norm norm = Norm::none;
-  bool absolute = false, clip = false, overlap = false;
+  bool overlap = false;
 };
 
 // Owns the arrays of a Rule.
@@ -40,7 +39,7 @@ class Side {
   const Rule<T>& rule() const { return rule_; }
 
  private:
-  void add_risk(const RuleSource& source, bool square, int64_t n, int64_t m);
+  void add_risk(const RuleSource& source, bool square, int64_t n, int64_t m, int threads);
   void add_labels(const RuleSource& source, bool square, int64_t n, int64_t m);
   const T* spread(const double* values, int64_t n_values, int64_t first, int64_t period, int64_t count);
 

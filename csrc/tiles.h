@@ -11,6 +11,13 @@ namespace {
 
 constexpr int64_t kSteps = 256;  // of a product's inner dimension at a time: a panel of B then stays in the first cache
 
+// Rows of a block's panel that hold something, in whole steps of the micro-kernel.
+ECGLOSS_INLINE int64_t used_rows(const Block& block, int64_t panel) {
+  const int64_t valid = block.count - panel * kPanel;
+  constexpr int64_t kRows = ECGLOSS_STRIP_ROWS;
+  return valid < kPanel ? (valid + kRows - 1) / kRows * kRows : kPanel;
+}
+
 // out = rows columns^T for two sets of panels of the given width.
 template <class T>
 void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<T>& tile, T* out) {
@@ -21,7 +28,7 @@ void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<
       const int64_t steps = width - d < kSteps ? width - d : kSteps;
       for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
         const T* a = rows + (tile.rows.panel + ip) * kPanel * width;
-        multiply_rows<T>(kPanel, a + d * kPanel, 1, kPanel, b + d * kPanel, steps, out + (jp * height + ip * kPanel) * kPanel,
+        multiply_rows<T>(used_rows(tile.rows, ip), a + d * kPanel, 1, kPanel, b + d * kPanel, steps, out + (jp * height + ip * kPanel) * kPanel,
                          d > 0);
       }
     }
@@ -61,7 +68,7 @@ void mark_kept(const Problem<T>& problem, const Tile<T>& tile, T* keep) {
   const int64_t height = tile.rows.panels * kPanel;
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
     const int64_t valid = tile.columns.count - jp * kPanel;
-    for (int64_t i = 0; i < height; ++i) {
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
       T* row = keep + (jp * height + i) * kPanel;
       for (int64_t j = 0; j < kPanel; ++j) row[j] = j < valid ? T(1) : T(0);
     }

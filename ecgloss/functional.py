@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, overload
 
-import torch
-import torch.nn.functional as torch_f
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import _validate
-from ecgloss.engine import PairStats, pair_stats
+from ecgloss.engine import pair_stats
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.options import PRESET, resolve
 from ecgloss.pairs import risk_pairs, view_pairs
@@ -148,7 +146,7 @@ def clef(
         n_attributes: What integer ``missing`` is counted out of.
         group: Process group the loss spans; every rank passes its own rows and gets the loss of the global batch, with
             gradients that DistributedDataParallel's averaging turns into the single-process ones.
-        backend: ``"auto"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
+        backend: ``"auto"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
         check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
         return_terms: Return :class:`ClefTerms` instead of the loss alone.
 
@@ -160,6 +158,7 @@ def clef(
         TypeError: for wrong types or dtypes.
 
     Example:
+        >>> import torch
         >>> z1, z2 = torch.eye(4, requires_grad=True), torch.eye(4)
         >>> risk = torch.tensor([0.02, 0.05, 0.11, float("nan")])
         >>> loss = clef(z1, z2, risk, missing=torch.tensor([0, 1, 0, 6]), n_attributes=6)
@@ -198,20 +197,21 @@ def clef(
         n_attributes=n_attributes,
     )
     wants_alignment = options.align_weight != 0 or return_terms
+    term_weights = (options.contrastive_weight, options.align_weight if wants_alignment else 0.0)
     stats = pair_stats(
-        torch.cat([z1, z2]),
+        (z1, z2),
         None,
         options.temperature,
         risk_pairs(weights, options.weight_norm),
         similarity=options.similarity if wants_alignment else None,
+        term_weights=term_weights,
         backend=backend,
     )
-    contrastive = _cross_entropy(stats)
-    loss = options.contrastive_weight * contrastive
-    if stats.squared_error is None:
+    loss = stats.loss(*term_weights)
+    if not return_terms:
         return loss
-    loss = loss + options.align_weight * stats.squared_error
-    return ClefTerms(loss, contrastive, stats.squared_error) if return_terms else loss
+    assert stats.squared_error is not None
+    return ClefTerms(loss, stats.cross_entropy(), stats.squared_error)
 
 
 def ntxent(
@@ -234,7 +234,7 @@ def ntxent(
         z2: (B, D) embeddings of the second views of the same samples.
         temperature: tau > 0, a float or a 0-d tensor (which gets its gradient if it requires one).
         group: Process group the loss spans, as in :func:`clef`.
-        backend: ``"auto"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
+        backend: ``"auto"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
         check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
 
     Returns:
@@ -245,6 +245,7 @@ def ntxent(
         TypeError: for wrong types or dtypes.
 
     Example:
+        >>> import torch
         >>> z = torch.eye(4)
         >>> round(ntxent(z, z, temperature=1.0).item(), 4)  # log(e + 6) - 1
         1.1654
@@ -253,10 +254,5 @@ def ntxent(
     _validate.check_temperature(temperature)
     if group is not None:
         z1, z2 = gather_rows(z1, group), gather_rows(z2, group)
-    stats = pair_stats(torch.cat([z1, z2]), None, temperature, view_pairs(z1.shape[0]), backend=backend)
-    return _cross_entropy(stats)
-
-
-def _cross_entropy(stats: PairStats) -> Tensor:
-    """mean_i [ log(e^{s_ip} + e^{lse_i}) - s_ip ], stable for any temperature and for lse = -inf."""
-    return -torch_f.logsigmoid(stats.positive_lse - stats.negative_lse).mean()
+    stats = pair_stats((z1, z2), None, temperature, view_pairs(z1.shape[0]), backend=backend)
+    return stats.loss()

@@ -54,7 +54,7 @@ def _devices() -> list[str]:
 
 def _join(features: list[str]) -> str:
     """Instruction sets in words."""
-    return "this machine has " + (", ".join(features) or "no vector instructions")
+    return "this machine has " + (", ".join(features) or "no vector instructions it knows")
 
 
 def _extra(modules: tuple[str, ...], extra: str) -> str:

@@ -9,8 +9,8 @@ For samples b != c, with risk r, fraction of missing inputs f and minimum dissim
     W_bc        = M D   |   M D + (1 - M) mean(D)   |   D                 reliability "multiply" | "revert" | None
 
 and W_bb = 0. (min Delta is 0: the diagonal belongs to the batch.) Pairs with an unknown risk take the mean Deltahat of
-the known pairs. W is never stored: :meth:`RiskWeights.tile` gives a block of rows, and where W is a polynomial in r
-:meth:`RiskWeights.factors` gives two thin matrices with ``W = U V^T`` off the diagonal.
+the known pairs. W is never stored: :meth:`PairWeights.tile` gives a block of rows, and where W is a polynomial in r
+:meth:`PairWeights.factors` gives two thin matrices with ``W = U V^T`` off the diagonal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,8 +36,8 @@ def wide_dtype(device: torch.device) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class RiskWeights:
-    """The matrix W (B, B) of one batch. Build it with :func:`risk_weights`.
+class PairWeights:
+    """The matrix W (B, B) of one batch in numbers; :attr:`RiskWeights.resolved` holds it.
 
     Attributes:
         risk: (B, K) risks, centred, unknown ones 0; in the widest dtype of the device.
@@ -132,6 +133,39 @@ class RiskWeights:
         return distance
 
 
+@dataclass(frozen=True)
+class RiskWeights:
+    """What W (B, B) of one batch follows from. Build it with :func:`risk_weights`.
+
+    Attributes:
+        values: (B, K) risks as given, NaN = unknown; in the widest dtype of the device.
+        missing: (B,) fraction f of missing inputs in the same dtype; None where M = 1.
+        alpha: Minimum dissimilarity.
+        power: The exponent q.
+        fixed_scale: s of Delta / s, cut at 1; None: min-max over the batch.
+        reliability: ``"multiply"``, ``"revert"`` or None.
+        nan_risk: ``"neutral"`` or ``"zero"``.
+    """
+
+    values: Tensor
+    missing: Tensor | None
+    alpha: float
+    power: int
+    fixed_scale: float | None
+    reliability: str | None
+    nan_risk: str
+
+    @property
+    def n_samples(self) -> int:
+        """B, the number of samples."""
+        return self.values.shape[0]
+
+    @cached_property
+    def resolved(self) -> PairWeights:
+        """W in numbers. Found when it is first looked at: the C++ kernels have their own way."""
+        return _resolve(self)
+
+
 def risk_weights(
     risk: Tensor,
     missing: Tensor | None = None,
@@ -159,43 +193,57 @@ def risk_weights(
         The description of W.
 
     Example:
-        >>> w = risk_weights(torch.tensor([0.0, 0.1, 0.2]))
+        >>> w = risk_weights(torch.tensor([0.0, 0.1, 0.2])).resolved
         >>> [round(x, 3) for x in w.tile(torch.arange(3), torch.float32)[0].tolist()]
         [0.0, 0.4, 1.0]
     """
     wide = wide_dtype(risk.device)
-    r = risk.detach().to(wide).reshape(risk.shape[0], -1)
-    unknown = torch.isnan(r).any(dim=1)
-    r = torch.where(unknown[:, None], 0.0, r) if nan_risk == "neutral" else torch.nan_to_num(r, nan=0.0)
-    known = (~unknown).to(wide) if nan_risk == "neutral" and _may_be_unknown(unknown) else None
     f = None
     if missing is not None and reliability is not None:
-        f = missing.detach().to(wide) / (n_attributes or 1)
+        f = missing.detach().to(wide)
+        f = f / n_attributes if n_attributes else f
+    return RiskWeights(
+        values=risk.detach().to(wide).reshape(risk.shape[0], -1),
+        missing=f,
+        alpha=alpha,
+        power=risk_power,
+        fixed_scale=None if risk_scale == "minmax" else float(risk_scale),
+        reliability=reliability,
+        nan_risk=nan_risk,
+    )
+
+
+def _resolve(given: RiskWeights) -> PairWeights:
+    """The numbers of W, each in O(B) where W is a polynomial in r."""
+    r = given.values
+    unknown = torch.isnan(r).any(dim=1)
+    r = torch.where(unknown[:, None], 0.0, r) if given.nan_risk == "neutral" else torch.nan_to_num(r, nan=0.0)
+    known = (~unknown).to(r.dtype) if given.nan_risk == "neutral" and _may_be_unknown(unknown) else None
     r = _centre(r, known)
-    largest = _largest_distance(r, known, risk_power)
-    scale = 1 / (largest + RISK_EPSILON) if risk_scale == "minmax" else torch.full_like(largest, 1 / float(risk_scale))
-    zero = torch.zeros_like(largest)
-    weights = RiskWeights(
+    largest = _largest_distance(r, known, given.power)
+    fixed = given.fixed_scale
+    scale = 1 / (largest + RISK_EPSILON) if fixed is None else torch.full_like(largest, 1 / fixed)
+    weights = PairWeights(
         risk=r,
         known=known,
         missing=None,
         scale=scale,
-        neutral=zero,
+        neutral=torch.zeros_like(largest),
         fallback=None,
-        all_equal=(largest == 0).to(wide),
-        alpha=alpha,
-        power=risk_power,
-        clip=risk_scale != "minmax",
+        all_equal=(largest == 0).to(r.dtype),
+        alpha=given.alpha,
+        power=given.power,
+        clip=fixed is not None,
     )
     if known is not None:
         weights = replace(weights, neutral=_mean_known_distance(weights))
-    if f is not None and reliability == "revert":
+    if given.missing is not None and given.reliability == "revert":
         count = weights.n_samples * (weights.n_samples - 1)
         weights = replace(weights, fallback=sum_over_pairs(weights)[0] / count)
-    return replace(weights, missing=f)
+    return replace(weights, missing=given.missing)
 
 
-def sum_over_pairs(weights: RiskWeights) -> tuple[Tensor, Tensor]:
+def sum_over_pairs(weights: PairWeights) -> tuple[Tensor, Tensor]:
     """Sum of W and of W^2 over all ordered pairs b != c, as 0-d tensors, in O(B) where W has factors."""
     factors = weights.factors()
     if factors is not None:
@@ -259,7 +307,7 @@ def _largest_distance(r: Tensor, known: Tensor | None, power: int) -> Tensor:
     return largest
 
 
-def _mean_known_distance(weights: RiskWeights) -> Tensor:
+def _mean_known_distance(weights: PairWeights) -> Tensor:
     """Mean Deltahat over pairs b != c with both risks known (0 when there is no such pair)."""
     assert weights.known is not None
     n = weights.known.sum()

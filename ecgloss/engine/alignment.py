@@ -29,7 +29,7 @@ from ecgloss.weights import sum_over_pairs, wide_dtype
 
 def has_closed_form(rule: RiskPairs) -> bool:
     """Whether sum S W follows from moments; otherwise a backend has to accumulate it over all pairs."""
-    return rule.weights.power == 2 and not rule.weights.clip
+    return rule.weights.power == 2 and rule.weights.fixed_scale is None
 
 
 def mean_squared_error(
@@ -57,7 +57,7 @@ def mean_squared_error(
     u = e @ centre
     s_0 = centre @ centre - m
     sum_x2 = n * n * s_0 * s_0 + 2 * n * u.square().sum() + (e.T @ e).square().sum()
-    sum_w, sum_w2 = (rule.n_views**2 * total for total in sum_over_pairs(rule.weights))
+    sum_w, sum_w2 = (rule.n_views**2 * total for total in sum_over_pairs(rule.weights.resolved))
     if weighted_sum is None:
         sum_xw = s_0 * sum_w + _weighted_deviations(e, u, rule)
     else:
@@ -68,7 +68,7 @@ def mean_squared_error(
 
 def _weighted_deviations(e: Tensor, u: Tensor, rule: RiskPairs) -> Tensor:
     """sum (u_i + u_k + e_i . e_k) W_ik from the factors of W."""
-    factors = rule.weights.factors()
+    factors = rule.weights.resolved.factors()
     assert factors is not None
     left, right = factors
     by_sample = (rule.n_views, rule.weights.n_samples)

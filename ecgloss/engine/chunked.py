@@ -31,7 +31,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     extremes = similarity == "minmax"
     weighted = similarity is not None and isinstance(rule, RiskPairs) and not alignment.has_closed_form(rule)
     statistics = _RowStatistics.apply(q, k, tau, rule, extremes, weighted)
-    stats = PairStats(*statistics[:4])
+    stats = PairStats(statistics[:4])
     if similarity is None:
         return stats
     assert isinstance(rule, RiskPairs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +19,10 @@ from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, RiskPairs, Rule
 
-Backend = Callable[..., PairStats]
-_BACKENDS: dict[str, Backend] = {"cpp": cpp.pair_stats, "chunked": chunked.pair_stats, "reference": reference.pair_stats}
+_PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "reference": reference.pair_stats}
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
-_AUTO = "chunked"
 ENVIRONMENT = "ECGLOSS_BACKEND"
+NOT_BUILT = "the C++ extension was not built (there was no compiler, or no installation)"
 
 
 @dataclass(frozen=True)
@@ -38,45 +40,61 @@ class BackendStatus:
     note: str
 
 
+def _load_extension() -> Any:
+    """The C++ extension, or None."""
+    try:
+        return importlib.import_module("ecgloss._C")
+    except ImportError:
+        return None
+
+
+_EXTENSION = _load_extension()
+
+
 def backends() -> list[BackendStatus]:
     """What is usable here, and why the others are not.
 
     Example:
-        >>> [status.name for status in backends() if status.usable]
-        ['chunked', 'reference']
+        >>> usable = [status.name for status in backends() if status.usable]
+        >>> "chunked" in usable and "reference" in usable
+        True
     """
+    if _EXTENSION is None:
+        kernels = BackendStatus("cpp", False, f"{NOT_BUILT}; CPU tensors use chunked")
+    else:
+        note = f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
+        kernels = BackendStatus("cpp", True, note)
     return [
         BackendStatus("triton", False, "this version has no Triton kernels yet; CUDA tensors use chunked"),
-        BackendStatus(
-            "cpp",
-            False,
-            f"this version has no C++ loss kernels yet ({_extension()}); CPU tensors use chunked",
-        ),
-        BackendStatus("chunked", True, "plain torch in blocks of rows, any device, O(N D) memory; what auto picks"),
+        kernels,
+        BackendStatus("chunked", True, "plain torch in blocks of rows, any device, O(N D) memory; auto's fallback"),
         BackendStatus("reference", True, "plain torch, materialises N x N: the definition, for checking"),
     ]
 
 
 def pair_stats(
-    q: Tensor,
+    q: Tensor | tuple[Tensor, Tensor],
     k: Tensor | None,
     temperature: float | Tensor,
     rule: Rule,
     *,
     similarity: str | None = None,
+    term_weights: tuple[float, float] = (1.0, 0.0),
     backend: str = "auto",
 ) -> PairStats:
     """Row statistics of S = q^ k^T under a rule, without storing N x M (except on ``reference``).
 
     Args:
-        q: (N, D) embeddings, not normalised, any float dtype; rows as the rule orders them.
+        q: (N, D) embeddings, not normalised, any float dtype; rows as the rule orders them. Or two such tensors of one
+            dtype, which hold the rows one after the other, as two views do (no copy is made where a backend can help it).
         k: (M, D) embeddings of the columns; None where the rule's layout is square, whose columns are the rows.
         temperature: tau > 0; a 0-d tensor that requires grad gets its gradient.
         rule: What relates a row to a column.
         similarity: Ask for the mean of (S^ - T)^2 with S^ = S (``"cosine"``) or S min-max scaled over all N^2 entries
             (``"minmax"``); the rule must then be a square :class:`~ecgloss.pairs.RiskPairs`.
-        backend: ``"auto"``, ``"chunked"`` or ``"reference"``; the environment variable ECGLOSS_BACKEND overrides
-            ``"auto"``.
+        term_weights: The weights with which :meth:`PairStats.loss` will be called: the C++ kernels then have it ready.
+        backend: ``"auto"`` (C++ kernels for CPU tensors, ``"chunked"`` elsewhere), ``"cpp"``, ``"chunked"`` or
+            ``"reference"``; the environment variable ECGLOSS_BACKEND overrides ``"auto"``.
 
     Returns:
         The statistics, fp32 (fp64 for fp64 embeddings); gradients reach q, k and the temperature.
@@ -95,45 +113,66 @@ def pair_stats(
         >>> pair_stats(z[:2], z, 1.0, UniformPairs(Layout.matched(2, 4))).positive_lse
         tensor([1., 1.])
     """
-    compute = select_backend(backend)
-    _check_embeddings(q, k, rule.layout)
+    first, second = q if isinstance(q, tuple) else (q, None)
+    _check_embeddings(first, second, k, rule.layout)
     _check_similarity(similarity, rule)
-    if compute is cpp.pair_stats:  # normalises by itself, in one pass with all else
-        return cpp.pair_stats(q, k, temperature, rule, similarity=similarity)
-    with torch.autocast(q.device.type, enabled=False):  # normalising and summing in half precision would lose the loss
-        rows = _unit(q)
-        columns = None if k is None else _unit(k)
+    name = select_backend(backend, first.device)
+    if name == "cpp":  # normalises by itself, in one pass with all else
+        return cpp.pair_stats(first, second, k, temperature, rule, similarity, term_weights)
+    rows = first if second is None else torch.cat([first, second])
+    with torch.autocast(rows.device.type, enabled=False):  # normalising and summing in half precision would lose the loss
+        unit, columns = _unit(rows), None if k is None else _unit(k)
         if isinstance(temperature, Tensor):
             tau = first_order(temperature) if temperature.requires_grad else temperature
-            tau = tau.to(device=rows.device, dtype=rows.dtype)
+            tau = tau.to(device=unit.device, dtype=unit.dtype)
         else:
-            tau = torch.full((), temperature, dtype=rows.dtype, device=rows.device)
-        return compute(rows, columns, tau, rule, similarity=similarity)
+            tau = torch.full((), temperature, dtype=unit.dtype, device=unit.device)
+        return _PLAIN[name](unit, columns, tau, rule, similarity=similarity)
 
 
-def select_backend(name: str) -> Backend:
-    """The function behind a backend's name, or a ``ValueError`` that says why there is none."""
+def select_backend(name: str, device: torch.device) -> str:
+    """The backend for tensors of a device, or a ``ValueError`` that says why there is none.
+
+    Example:
+        >>> select_backend("chunked", torch.device("cpu"))
+        'chunked'
+    """
     source = "backend"
     if name == "auto":
-        name = os.environ.get(ENVIRONMENT) or _AUTO
+        name = os.environ.get(ENVIRONMENT) or "auto"
         source = f"backend (from the environment variable {ENVIRONMENT})"
     check_option(source, name, _NAMES)
     if name == "auto":
-        name = _AUTO
-    if name not in _BACKENDS:
+        if device.type != "cpu":
+            return "chunked"
+        if _EXTENSION is not None:
+            return "cpp"
+        if not torch.compiler.is_compiling():
+            _announce_fallback()
+        return "chunked"
+    if name == "cpp" and _EXTENSION is not None:
+        if device.type != "cpu":
+            raise ValueError(f"{source} 'cpp' computes on a CPU; got tensors on {device}")
+        return name
+    if name not in _PLAIN:
         note = next(status.note for status in backends() if status.name == name)
         raise ValueError(f"{source} {name!r} is not usable here: {note}")
-    return _BACKENDS[name]
+    return name
+
+
+@functools.cache
+def _announce_fallback() -> None:
+    """Once per process."""
+    warnings.warn(
+        f'ecgloss: {NOT_BUILT}, so backend="auto" uses the slower chunked backend; see `ecgloss info`',
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def cpu_features() -> list[str] | None:
     """Vector instruction sets of this machine, e.g. ["avx2", "fma"]; None if the C++ extension was not built."""
-    try:
-        extension = importlib.import_module("ecgloss._C")
-    except ImportError:
-        return None
-    features: list[str] = extension.cpu_features()
-    return features
+    return None if _EXTENSION is None else list(_EXTENSION.cpu_features())
 
 
 def _unit(z: Tensor) -> Tensor:
@@ -141,12 +180,17 @@ def _unit(z: Tensor) -> Tensor:
     return normalise(first_order(z) if z.requires_grad else z)
 
 
-def _check_embeddings(q: Tensor, k: Tensor | None, layout: Layout) -> None:
+def _check_embeddings(q: Tensor, q2: Tensor | None, k: Tensor | None, layout: Layout) -> None:
     """Shapes as the layout has them; one width, device and accumulation dtype."""
     if layout.square != (k is None):
         accepted = "None: the rule compares rows with each other" if layout.square else "given: the rule has columns"
         raise ValueError(f"k must be {accepted}; got {'None' if k is None else tuple(k.shape)}")
-    for name, z, count in (("q", q, layout.n_rows), ("k", k, layout.n_columns)):
+    if isinstance(q2, Tensor) and isinstance(q, Tensor) and (q2.dtype, q2.device) != (q.dtype, q.device):
+        raise ValueError(f"both parts of q must have one dtype and device; got {q.dtype} and {q2.dtype}")
+    parts = [("q", q, layout.n_rows), ("k", k, layout.n_columns)]
+    if isinstance(q2, Tensor) and q2.dim() == 2:
+        parts[:1] = [("q", q, layout.n_rows - q2.shape[0]), ("q", q2, q2.shape[0])]
+    for name, z, count in parts:
         if z is None:
             continue
         if not isinstance(z, Tensor) or z.dtype not in FLOATS:
@@ -172,11 +216,3 @@ def _check_similarity(similarity: str | None, rule: Rule) -> None:
             f"similarity {similarity!r} needs a rule with weights on a square layout, RiskPairs; "
             f"got {type(rule).__name__} on {rule.layout}"
         )
-
-
-def _extension() -> str:
-    """Whether the C++ extension was built, in a few words."""
-    features = cpu_features()
-    if features is None:
-        return "and its C++ extension was not built: there was no compiler, or no installation"
-    return f"its C++ extension is built; this machine has {', '.join(features) or 'no vector instructions'}"

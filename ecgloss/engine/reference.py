@@ -31,12 +31,8 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     similarities = q @ (q if k is None else k).T  # (N, M)
     logits = similarities / tau
     weight, log_omega = _weights(rule, rows, logits.detach())
-    stats = PairStats(
-        positive_sum=(weight * logits).sum(1),
-        positive_lse=_weighted_lse(logits, torch.log(weight)),
-        positive_count=weight.sum(1),
-        negative_lse=_weighted_lse(logits, log_omega),
-    )
+    positive_lse, negative_lse = _weighted_lse(logits, torch.log(weight)), _weighted_lse(logits, log_omega)
+    stats = PairStats(((weight * logits).sum(1), positive_lse, weight.sum(1), negative_lse))
     if similarity is None:
         return stats
     assert isinstance(rule, RiskPairs)

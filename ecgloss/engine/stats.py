@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as torch_f
 from torch import Tensor
 
 RANGE_EPSILON = 1e-6  # in the min-max of the similarities; the value is the paper's code's
@@ -19,18 +20,51 @@ class PairStats:
     gradient through their log-sum-exp.
 
     Attributes:
-        positive_sum: (N,) sum_k w_ik s_ik over the positives of each row; 0 without positives.
-        positive_lse: (N,) log sum_k w_ik exp(s_ik) over the positives; -inf without positives.
-        positive_count: (N,) sum_k w_ik, without gradient.
-        negative_lse: (N,) log sum_k omega_ik exp(s_ik) over the negatives; -inf if there are none or all weigh 0.
+        rows: positive_sum, positive_lse, positive_count, negative_lse, (4, N) or four times (N,).
         squared_error: 0-d, mean over all N^2 entries of (S^ - T)^2 with T = 1 - W; None when it was not asked for.
+        entropy: 0-d, the cross entropy where a backend has computed it along with the rest, else None.
+        term_weights: The weights for which a backend has computed the loss as well.
+        weighted: 0-d, that loss.
     """
 
-    positive_sum: Tensor
-    positive_lse: Tensor
-    positive_count: Tensor
-    negative_lse: Tensor
+    rows: Tensor | tuple[Tensor, Tensor, Tensor, Tensor]
     squared_error: Tensor | None = None
+    entropy: Tensor | None = None
+    term_weights: tuple[float, float] | None = None
+    weighted: Tensor | None = None
+
+    @property
+    def positive_sum(self) -> Tensor:
+        """(N,) sum_k w_ik s_ik over the positives of each row; 0 without positives."""
+        return self.rows[0]
+
+    @property
+    def positive_lse(self) -> Tensor:
+        """(N,) log sum_k w_ik exp(s_ik) over the positives; -inf without positives."""
+        return self.rows[1]
+
+    @property
+    def positive_count(self) -> Tensor:
+        """(N,) sum_k w_ik, without gradient."""
+        return self.rows[2].detach()
+
+    @property
+    def negative_lse(self) -> Tensor:
+        """(N,) log sum_k omega_ik exp(s_ik) over the negatives; -inf if there are none or all weigh 0."""
+        return self.rows[3]
+
+    def cross_entropy(self) -> Tensor:
+        """mean_i [ log(e^positive_lse + e^negative_lse) - positive_lse ], 0-d, stable for any temperature."""
+        if self.entropy is not None:
+            return self.entropy
+        return -torch_f.logsigmoid(self.positive_lse - self.negative_lse).mean()
+
+    def loss(self, entropy_weight: float = 1.0, error_weight: float = 0.0) -> Tensor:
+        """entropy_weight * cross_entropy + error_weight * squared_error, 0-d."""
+        if self.weighted is not None and self.term_weights == (entropy_weight, error_weight):
+            return self.weighted
+        loss = entropy_weight * self.cross_entropy()
+        return loss if self.squared_error is None else loss + error_weight * self.squared_error
 
 
 def rescale(similarity: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

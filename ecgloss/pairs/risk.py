@@ -10,10 +10,9 @@ from torch import Tensor
 from ecgloss._validate import check_option
 from ecgloss.pairs.layout import Layout
 from ecgloss.pairs.rules import Relations
-from ecgloss.weights import RiskWeights, row_blocks, wide_dtype
+from ecgloss.weights import RiskWeights
 
 WEIGHT_NORMS = ("none", "mean", "softmax")
-SAFE_ALPHA = 1e-2  # from here on no row of W is small enough for its sum to cancel in fp64
 
 
 @dataclass(frozen=True)
@@ -67,36 +66,11 @@ class RiskPairs:
             log_weight = log_weight + self._offset(tile, rows)[:, None]
         return Relations(log_weight=self._spread(log_weight))
 
-    def row_offset(self, dtype: torch.dtype) -> Tensor | None:
-        """The row factor of omega, in O(N) memory.
-
-        ::
-
-            log omega_ik = log W_ik + row_offset_i  ("mean")        W_ik + row_offset_i  ("softmax")
-
-        Where ``alpha`` is 0 and all risks are equal W is 0, and "mean" takes it as 1 between different samples.
-
-        Args:
-            dtype: Floating dtype of the result; it is computed in the widest one.
-
-        Returns:
-            (N,), or None for "none", which has no row factor.
-        """
-        if self.norm == "none":
-            return None
-        wide = wide_dtype(self.weights.risk.device)
-        offset = self._offset_from_factors() if wide == torch.float64 else None
-        if offset is None:
-            n = self.weights.n_samples if self.layout.square else self.layout.n_rows
-            blocks = row_blocks(n, self.weights.risk.device)
-            offset = torch.cat([self._offset(self._contrast_tile(rows, wide), rows) for rows in blocks])
-        return offset.repeat(self.n_views).to(dtype)
-
     def _tile(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """W of the rows against the samples of one view, or against the columns of a rectangular layout."""
         if self.layout.square:
-            return self.weights.tile(rows % self.weights.n_samples, dtype)
-        return self.weights.tile(rows, dtype)[:, self.layout.n_rows :]
+            return self.weights.resolved.tile(rows % self.weights.n_samples, dtype)
+        return self.weights.resolved.tile(rows, dtype)[:, self.layout.n_rows :]
 
     def _spread(self, tile: Tensor) -> Tensor:
         """The same for all columns, (R, M)."""
@@ -106,7 +80,7 @@ class RiskPairs:
         """W as the negatives see it."""
         tile = self._tile(rows, dtype)
         if self.norm == "mean" and self.weights.alpha == 0:  # all risks equal and no floor: 0 / 0, whose limit is 1
-            tile = tile + self.weights.all_equal.to(dtype)
+            tile = tile + self.weights.resolved.all_equal.to(dtype)
             if self.layout.square:
                 tile.scatter_(1, (rows % self.weights.n_samples)[:, None], 0.0)
         return tile
@@ -118,25 +92,6 @@ class RiskPairs:
         if not self.layout.square:  # in a square one W is 0 where a column is excluded
             tile = tile.scatter(1, self.layout.excluded_columns(rows), 0.0)
         return self._log_inverse_mean(self.n_views * tile.sum(1))
-
-    def _offset_from_factors(self) -> Tensor | None:
-        """The row factor in O(N) instead of O(N M) for "mean"; None where that is not possible or not accurate."""
-        weights, layout = self.weights, self.layout
-        factors = weights.factors() if self.norm == "mean" else None
-        # A row of a rectangular W can be almost 0 without a floor. In a square min-max one some column never is.
-        if factors is None or not (layout.square or weights.alpha >= SAFE_ALPHA):
-            return None
-        u, v = factors
-        if layout.square:
-            total = self.n_views * (u @ v.sum(0) - (u * v).sum(1))
-            if weights.alpha == 0:
-                total = total + self.n_views * (weights.n_samples - 1) * weights.all_equal
-        else:
-            rows = torch.arange(layout.n_rows, device=u.device)
-            u, v = u[: layout.n_rows], v[layout.n_rows :]
-            excluded = v[layout.excluded_columns(rows)].sum(1)
-            total = (u * (v.sum(0) - excluded)).sum(1)
-        return self._log_inverse_mean(total)
 
     def _log_inverse_mean(self, total: Tensor) -> Tensor:
         """-log of the mean weight of a row's negatives; finite for a row that weighs 0, whose log W is -inf."""
