@@ -1,18 +1,29 @@
-# make demo: pretrain on a synthetic cohort and write a report.   make test: the test suite.
-# Each makes .venv and installs what it needs; paths may contain spaces.
+# make demo          pretrain on a synthetic cohort and write a report
+# make test          the test suite
+# make lint          ruff and mypy
+# make sanitize      the kernel tests on builds with the thread, address and undefined-behaviour sanitizers (needs GCC);
+#                    sanitize-thread and sanitize-address are the two halves
+# make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
+# make bench         time and memory of the losses beside their peers;   bench-large: one batch too large for N x N;
+#                    bench-gpu: on a CUDA device, with the torch of $(PYTHON)
+# make results       the figures of the README; DATA=folder with ptbxl/, ludb/ and challenge2021/
+# make clean         remove everything these have built
+# Each makes the environment it needs (.venv, .venv-peers); paths may contain spaces.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
-NATIVE := $(wildcard csrc/*)
+PEERS_STAMP := $(PEERS)/.installed
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+NATIVE := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint bench bench-gpu peers results clean
+.PHONY: demo test lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
 
-$(STAMP): pyproject.toml setup.py constraints.txt $(NATIVE)
+$(STAMP): constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m ecgloss info
 	touch $@
 
@@ -27,28 +38,39 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-bench: $(STAMP)
-	$(BIN)/python bench/bench_losses.py
+sanitize: sanitize-thread sanitize-address
+
+sanitize-thread sanitize-address: $(STAMP)
+	$(BIN)/python $(PIP_INSTALL) setuptools pybind11
+	tests/sanitize.sh $(BIN)/python $(@:sanitize-%=%)
+
+# lightly wants torchvision, whose builds follow the newest torch: an environment of its own, ecgloss included, so that
+# all sides share one torch.
+$(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP_INSTALL) --requirement bench/requirements-peers.txt --editable .
+	$(PEERS)/bin/python -m ecgloss info
+	touch $@
+
+peers: $(PEERS_STAMP)
+	$(PEERS)/bin/python -m pytest tests/losses/test_ntxent.py
+
+bench: $(PEERS_STAMP)
+	$(PEERS)/bin/python bench/bench_losses.py
+
+bench-large: $(PEERS_STAMP)
+	$(PEERS)/bin/python bench/bench_losses.py --large
 
 bench-gpu:
 	PYTHONPATH=. $(PYTHON) bench/bench_losses.py --device cuda
 
-# Peers (lightly, pytorch-metric-learning) want torchvision, whose builds follow the newest torch: an environment of its own.
-$(PEERS)/.installed: bench/requirements-peers.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements-peers.txt
-	touch $@
-
-peers: $(PEERS)/.installed
-	PYTHONPATH=. $(PEERS)/bin/python -m pytest tests/losses/test_ntxent.py
-
-clean:
-	rm -rf $(VENV) $(PEERS) build *.egg-info
-
-# The figures of the README. make results DATA=folder with ptbxl/, ludb/ and challenge2021/
-results: $(STAMP)
+results: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo
 	$(BIN)/python examples/demo.py --out bench/results/demo-default-views --default-views
-	$(BIN)/python bench/bench_losses.py
+	$(PEERS)/bin/python bench/bench_losses.py
+	$(PEERS)/bin/python bench/bench_losses.py --large
 	$(BIN)/python bench/real_data.py --root "$(DATA)"
 	$(BIN)/python bench/readme_tables.py
+
+clean:
+	rm -rf $(VENV) $(PEERS) build *.egg-info ecgloss/_C*.so

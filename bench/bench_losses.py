@@ -1,234 +1,163 @@
 """Time and memory of the losses, forward and backward: every variant of a case interleaved in one run, medians.
 
-    python bench/bench_losses.py [--device cpu|cuda] [--rounds 5] [--quick]
+    python bench/bench_losses.py [--device cpu|cuda] [--quick] [--case REGEX] [--variants REGEX] [--rounds 7] [--large]
 
-A figure is printed only if the variant's value and gradient passed the correctness gate of its case. Results go to
-bench/results/ as JSON and Markdown, named by device.
+A figure is kept only if the variant's value and gradient passed the correctness gate of its case. A whole run writes
+bench/results/losses-<device>.json and .md; a run of some cases or variants writes only where --out says.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import gc
-import importlib
-import platform
+import math
+import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+import large
+import machine
 import torch
+from bench_tables import goals_table, results_table
+from cases import CASES, Case, Measurement, inputs
+from memory import peak
 from torch import Tensor
+from variants import PEERS, Data, Loss, backend, seconds, variants
 
-import ecgloss.functional as F
-from ecgloss._files import write_json
+from ecgloss._files import replacing, write_json
 
 RESULTS = Path(__file__).parent / "results"
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+GATE_LARGEST_N = 1024  # the fp64 definition is quick up to here
+VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # relative; fp32 sums over 1,024 columns stay well below
+SAMPLE_SECONDS = 0.02  # clocks and schedulers are noise below
+LEAST_ROUNDS = 3
+QUICK_LARGEST_N = 2048
 
 
-@dataclass(frozen=True)
-class Case:
-    """One problem: a loss at a size (N rows, width D)."""
+def gate(case: Case, device: str) -> Callable[[Loss], None]:
+    """A check of variants against the fp64 definition, at the case's width; it raises ``ArithmeticError``."""
+    small = Case(case.loss, min(case.n, GATE_LARGEST_N), case.d)
+    true, true_gradient = value_and_gradient(backend(case.loss, "reference"), inputs(small, device, torch.float64))
 
-    loss: str
-    n: int
-    d: int
+    def check(loss: Loss) -> None:
+        value, gradient = value_and_gradient(loss, inputs(small, device))
+        value_error = float((value - true).abs() / true.abs())
+        gradient_error = float((gradient - true_gradient).norm() / true_gradient.norm())
+        if not (value_error < VALUE_TOLERANCE and gradient_error < GRADIENT_TOLERANCE):
+            raise ArithmeticError(f"wrong by {value_error:.1e} in value and {gradient_error:.1e} in gradient")
 
-
-CASES = [Case(loss, n, d) for loss in ("clef official", "clef paper", "ntxent") for n, d in
-         ((128, 256), (512, 256), (2048, 256), (4096, 1024), (8192, 256))]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Median and spread of one variant of one case."""
-
-    case: Case
-    variant: str
-    milliseconds: float
-    quartiles: tuple[float, float]
-    peak_mib: float | None
+    return check
 
 
-def variants(case: Case) -> dict[str, Loss]:
-    """Ways to compute the case's loss, the definition first."""
-    if case.loss == "ntxent":
-        found: dict[str, Loss] = {
-            "materialised": lambda a, b, r: F.ntxent(a, b, backend="reference"),
-            "chunked": lambda a, b, r: F.ntxent(a, b, backend="chunked"),
-        }
+def value_and_gradient(loss: Loss, data: Data) -> tuple[Tensor, Tensor]:
+    """Loss and gradient of both views, in fp64."""
+    value = loss(*data)
+    return value.detach().double(), torch.cat(torch.autograd.grad(value, data[:2])).double()
+
+
+def admitted(case: Case, device: str, wanted: str) -> tuple[dict[str, Loss], list[str]]:
+    """Variants that run and are right, and notes on the others."""
+    check = gate(case, device)
+    passed, notes = {}, []
+    for name, loss in variants(case, device).items():
+        if not re.search(wanted, name):
+            continue
         try:
-            lightly = importlib.import_module("lightly.loss").NTXentLoss(temperature=0.07)
-            found["lightly"] = lambda a, b, r: lightly(a, b)
-        except ImportError:
-            pass
-        return found
-    preset = case.loss.split()[1]
-    return {
-        "materialised": lambda a, b, r: F.clef(a, b, r, preset=preset, backend="reference"),
-        "chunked": lambda a, b, r: F.clef(a, b, r, preset=preset, backend="chunked"),
-    }
+            check(loss)
+        except Exception as error:  # a compiler or another library may fail in any way; the note says how
+            reason = next(iter(str(error).strip().splitlines()), "")
+            notes.append(f"{case.loss} N={case.n} D={case.d}: {name} left out, {type(error).__name__}: {reason}")
+        else:
+            passed[name] = loss
+    return passed, notes
 
 
-def inputs(case: Case, device: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
-    """Random views, correlated as trained embeddings are, and risks."""
-    g = torch.Generator().manual_seed(7)
-    z1 = torch.randn(case.n // 2, case.d, generator=g)
-    z2 = z1 + torch.randn(case.n // 2, case.d, generator=g)
-    risk = torch.rand(case.n // 2, generator=g) ** 3
-    a, b = (z.to(device, dtype).requires_grad_() for z in (z1, z2))
-    return a, b, risk.to(device)
+def interleaved(losses: dict[str, Loss], data: Data, rounds: int, budget: float) -> dict[str, list[float]]:
+    """Milliseconds per evaluation of every variant, one sample each per round.
 
-
-def passes_gate(case: Case, variant: Loss, device: str) -> bool:
-    """Value and gradient against the fp64 definition, on the case's loss at a size that is quick to define."""
-    small = Case(case.loss, min(case.n, 1024), case.d)
-    a, b, risk = inputs(small, device)
-    loss = variant(a, b, risk)
-    g = torch.autograd.grad(loss, a)[0].double()
-    a64, b64, _ = inputs(small, device, torch.float64)
-    true = variants(small)["materialised"](a64, b64, risk)
-    g64 = torch.autograd.grad(true, a64)[0]
-    return bool((loss - true).abs() < 1e-4 * true.abs()) and bool((g - g64).norm() < 1e-3 * g64.norm())
-
-
-def time_once(loss: Loss, data: tuple[Tensor, Tensor, Tensor], device: str) -> float:
-    """Seconds for forward and backward."""
-    for z in data[:2]:
-        z.grad = None
-    if device == "cuda":
-        torch.cuda.synchronize()
+    After the least number of rounds, the budget of seconds decides whether there is another.
+    """
+    repeats = {}
+    for name, loss in losses.items():
+        seconds(loss, data)  # the first evaluation at a size compiles, allocates, starts threads
+        first = seconds(loss, data) if data[0].shape[0] <= QUICK_LARGEST_N // 2 else SAMPLE_SECONDS
+        repeats[name] = max(1, math.ceil(SAMPLE_SECONDS / max(first, 1e-6)))
+    times: dict[str, list[float]] = {name: [] for name in losses}
     begin = time.perf_counter()
-    loss(*data).backward()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
-
-
-def measure(case: Case, device: str, rounds: int) -> list[Measurement]:
-    """All variants of a case, interleaved."""
-    data = inputs(case, device)
-    passed = {name: f for name, f in variants(case).items() if passes_gate(case, f, device)}
-    times: dict[str, list[float]] = {name: [] for name in passed}
-    for name, loss in passed.items():
-        repeat = max(1, int(0.02 / max(time_once(loss, data, device), 1e-6)))
-        times[name] = [float(repeat)]
-    repeats = {name: int(values.pop()) for name, values in times.items()}
-    for _ in range(rounds):
-        for name, loss in passed.items():
-            total = sum(time_once(loss, data, device) for _ in range(repeats[name]))
+    for done in range(rounds):
+        if done >= LEAST_ROUNDS and time.perf_counter() - begin > budget:
+            break
+        for name, loss in losses.items():
+            total = sum(seconds(loss, data) for _ in range(repeats[name]))
             times[name].append(1000 * total / repeats[name])
-    result = []
+    return times
+
+
+def measure(case: Case, times: dict[str, list[float]], device: str, fma_rate: float | None) -> list[Measurement]:
+    """Statistics of the times of a case's variants, and their memory."""
+    results = []
     for name, values in times.items():
-        quarter = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-        peak = peak_memory(case, name, device)
-        result.append(Measurement(case, name, statistics.median(values), (quarter[0], quarter[2]), peak))
-    return result
+        median = statistics.median(values)
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        rate = None if name in PEERS else 1000 * case.useful_flop / median
+        share = None if rate is None or fma_rate is None else rate / fma_rate
+        used = peak(case, name, device)
+        mib = None if used is None else used.mib
+        results.append(Measurement(case, name, median, (low, high), len(values), mib, rate, share))
+    return results
 
 
-def peak_memory(case: Case, variant: str, device: str) -> float | None:
-    """MiB beyond inputs and gradients: allocator statistics on a GPU, a process of its own on a CPU."""
-    if device == "cuda":
-        data = inputs(case, device)
-        time_once(variants(case)[variant], data, device)
-        gc.collect()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        time_once(variants(case)[variant], data, device)
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    words = [sys.executable, __file__, "--peak", case.loss, str(case.n), str(case.d), variant]
-    run = subprocess.run(words, capture_output=True, text=True, check=False)
-    return float(run.stdout.split()[-1]) if run.returncode == 0 else None
-
-
-def print_peak(loss: str, n: str, d: str, variant: str) -> None:
-    """Resident memory that one forward and backward add to a fresh process, in MiB."""
-    case = Case(loss, int(n), int(d))
-    time_once(variants(case)[variant], inputs(Case(loss, 64, 64), "cpu"), "cpu")
-    data = inputs(case, "cpu")
-    for z in data[:2]:
-        z.grad = torch.ones_like(z)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = memory_kib("VmHWM")
-    variants(case)[variant](*data).backward()
-    print((memory_kib("VmHWM") - before) / 1024)
-
-
-def memory_kib(field: str) -> int:
-    """A memory field of this process, as Linux counts it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
-
-
-def markdown(results: list[Measurement], header: dict[str, str]) -> str:
-    """The results as a table with ratios to the materialised variant."""
-    lines = [f"{', '.join(f'{k} {v}' for k, v in header.items())}", ""]
-    lines += [
-        "| loss | N | D | variant | ms (quartiles) | speed, materialised = 1 | peak MiB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    base = {m.case: m.milliseconds for m in results if m.variant == "materialised"}
-    for m in results:
-        low, high = m.quartiles
-        ratio = f"{base[m.case] / m.milliseconds:.2f}" if m.case in base else ""
-        peak = "" if m.peak_mib is None else f"{m.peak_mib:.0f}"
-        cells = [
-            m.case.loss,
-            m.case.n,
-            m.case.d,
-            m.variant,
-            f"{m.milliseconds:.2f} ({low:.2f}-{high:.2f})",
-            ratio,
-            peak,
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def processor() -> str:
-    """Model of the CPU, as Linux names it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+def parse() -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--rounds", type=int, default=7, help="at most, and at least 3 where they take long")
+    parser.add_argument("--budget", type=float, default=4.0, help="seconds of rounds per case, beyond the first 3")
+    parser.add_argument("--quick", action="store_true", help=f"sizes up to {QUICK_LARGEST_N} only")
+    parser.add_argument("--case", default="", metavar="REGEX", help="cases, as in 'clef official 128 256'")
+    parser.add_argument("--variants", metavar="REGEX", help="variants; with --large the default is cpp")
+    parser.add_argument("--large", action="store_true", help="one evaluation at N = 65,536 on the CPU instead")
+    parser.add_argument("--out", type=Path, help="folder of the result files")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Measure and write."""
-    if sys.argv[1:2] == ["--peak"]:
-        return print_peak(*sys.argv[2:])
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="small sizes only")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    name = processor()
-    if options.device == "cuda":
-        name = torch.cuda.get_device_name()
-    header = {
-        "device": f"{options.device} ({name}, {torch.get_num_threads()} threads)",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
-    results = []
+    options = parse()
+    if options.large:
+        return large.main(options.variants or "^cpp$", options.out or RESULTS)
+    results: list[Measurement] = []
+    notes: list[str] = []
+    fma_rates: list[float] = []
     for case in CASES:
-        if options.quick and case.n > 2048:
+        if (options.quick and case.n > QUICK_LARGEST_N) or not re.search(options.case, str(case)):
             continue
-        for m in measure(case, options.device, options.rounds):
-            print(
-                f"{m.case.loss:<14} N={m.case.n:<6} D={m.case.d:<5} {m.variant:<13} {m.milliseconds:10.2f} ms",
-                flush=True,
-            )
+        losses, left_out = admitted(case, options.device, options.variants or "")
+        fma_rate = machine.fma_rate() if options.device == "cpu" else None  # beside each case: clocks change
+        fma_rates += [] if fma_rate is None else [fma_rate]
+        times = interleaved(losses, inputs(case, options.device), options.rounds, options.budget)
+        for m in measure(case, times, options.device, fma_rate):
+            print(f"{case!s:<24} {m.variant:<24} {m.milliseconds:10.3f} ms", flush=True)
             results.append(m)
-    slug = "cpu" if options.device == "cpu" else name.lower().replace(" ", "-")
-    write_json(options.out / f"losses-{slug}.json", {"header": header, "results": [asdict(m) for m in results]})
-    (options.out / f"losses-{slug}.md").write_text(markdown(results, header), encoding="utf-8")
+        print(*left_out, sep="\n", end="\n" if left_out else "", flush=True)
+        notes += left_out
+        torch.compiler.reset()  # a function compiled for too many sizes would silently run uncompiled
+    header = machine.describe(options.device)
+    if fma_rates:
+        header["FMA rate"] = f"{statistics.median(fma_rates) / 1e9:.0f} Gflop/s (median over the cases)"
+    report = results_table(results, header, notes) + "\n" + goals_table(results)
+    print("\n" + report)
+    whole = not (options.quick or options.case or options.variants)
+    folder = options.out or (RESULTS if whole else None)
+    if folder is None:
+        return
+    slug = "cpu" if options.device == "cpu" else machine.processor("cuda").lower().replace(" ", "-")
+    content = {"header": header, "notes": notes, "results": [asdict(m) for m in results]}
+    write_json(folder / f"losses-{slug}.json", content)
+    with replacing(folder / f"losses-{slug}.md") as path:
+        path.write_text(report, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,22 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-SHOWN = [("clef official", 128), ("clef official", 2048), ("clef official", 8192), ("ntxent", 128), ("ntxent", 8192)]
+SHOWN = [
+    ("clef official", 128, 256),
+    ("clef official", 2048, 256),
+    ("clef official", 4096, 1024),
+    ("clef official", 8192, 256),
+    ("ntxent", 128, 256),
+    ("ntxent", 2048, 256),
+    ("ntxent", 8192, 256),
+]
+PLAIN = "plain"
+PEERS = (PLAIN, "plain compiled", "lightly", "pytorch-metric-learning")
+Measured = dict[str, Any]
 
 
 def demo() -> str:
@@ -23,21 +35,33 @@ def real() -> str:
 
 def bench() -> str:
     """Some rows of the benchmark, variants side by side."""
-    content = json.loads((RESULTS / "losses-cpu.json").read_text(encoding="utf-8"))
-    measured = {(m["case"]["loss"], m["case"]["n"], m["case"]["d"], m["variant"]): m for m in content["results"]}
+    return bench_table(json.loads((RESULTS / "losses-cpu.json").read_text(encoding="utf-8")))
+
+
+def bench_table(content: Measured) -> str:
+    """The README's rows from the content of a result file; "-" where a variant was not measured."""
     lines = [
-        "| loss, D = 256 | N | materialised | chunked |",
-        "|---|---|---|---|",
+        "| loss | N | D | plain torch | best peer | ecgloss, chunked | ecgloss, cpp |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for loss, n in SHOWN:
-        cells = []
-        for variant in ("materialised", "chunked"):
-            m = measured[loss, n, 256, variant]
-            cells.append(f"{m['milliseconds']:.1f} ms, {m['peak_mib']:.0f} MiB")
-        lines.append(f"| {loss} | {n:,} | {' | '.join(cells)} |")
+    for loss, n, d in SHOWN:
+        found = {m["variant"]: m for m in content["results"] if m["case"] == {"loss": loss, "n": n, "d": d}}
+        best = min((found[name] for name in PEERS if name in found), key=lambda m: m["milliseconds"], default=None)
+        name = f" ({best['variant']})" if best else ""
+        cells = [_cell(found.get(PLAIN)), _cell(best) + name, _cell(found.get("chunked")), _cell(found.get("cpp"))]
+        lines.append(f"| {loss} | {n:,} | {d:,} | {' | '.join(cells)} |")
     header = content["header"]
     lines += ["", f"{header['device']}, torch {header['torch']}, {header['date']}; medians of interleaved runs."]
     return "\n".join(lines)
+
+
+def _cell(m: Measured | None) -> str:
+    """Time and peak memory."""
+    if m is None:
+        return "-"
+    peak = "" if m["peak_mib"] is None else f", {m['peak_mib']:,.0f} MiB"
+    time = f"{m['milliseconds']:.2f}" if m["milliseconds"] < 10 else f"{m['milliseconds']:,.0f}"
+    return f"{time} ms{peak}"
 
 
 def filled(text: str) -> str:

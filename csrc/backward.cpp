@@ -65,11 +65,25 @@ struct Factors {
   }
 };
 
+// Sum of dL/dS without alignment: every log-sum-exp hands all of its gradient on, divided by tau.
+template <class T>
+double sum_of_gradients(const Problem<T>& problem, const double* saved, const RowGradients<T>& gradients) {
+  const int64_t n = problem.n;
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) {  // the cross entropy's own sums to 0
+    if (saved[i] == -INFINITY) total -= gradients.cross_entropy * entropy_gradient(problem, saved, i);
+    if (gradients.negative_lse != nullptr && saved[i] != -INFINITY) total += gradients.negative_lse[i];
+    if (gradients.positive_lse != nullptr && saved[n + i] != -INFINITY) total += gradients.positive_lse[i];
+    if (gradients.positive_sum != nullptr) total += gradients.positive_sum[i] * saved[3 * n + i];
+  }
+  return total / problem.tau;
+}
+
 template <class T>
 AlignmentGradient<T> alignment_gradient(const Problem<T>& problem, const Scalars& s, double gradient) {
   if (problem.similarity == Similarity::none) return {};
-  const double pairs = static_cast<double>(problem.n) * problem.m;
-  const Rescale scale(problem.similarity, s.low, s.high);
+  const double pairs = static_cast<double>(problem.n) * static_cast<double>(problem.m);
+  const Rescale scale(problem.similarity, s.range_low, s.range_high);
   const double a = scale.a, x = s.reference - scale.m, d = a * x - 1;
   const double twice = 2 * gradient;  // G = A + A^T
   AlignmentGradient<T> result;
@@ -83,7 +97,7 @@ AlignmentGradient<T> alignment_gradient(const Problem<T>& problem, const Scalars
     const double by_a = 2 / pairs * (a * s.yy + s.yw + d * s.y + x * residual);
     const double by_m = -2 * a / pairs * residual;
     result.low_gradient = static_cast<T>(twice * (by_m + a * a * by_a) / s.low_ties);
-    result.high_gradient = static_cast<T>(twice * (-a * a * by_a) / s.high_ties);
+    if (s.high_ties > 0) result.high_gradient = static_cast<T>(twice * (-a * a * by_a) / s.high_ties);
   }
   return result;
 }
@@ -91,7 +105,7 @@ AlignmentGradient<T> alignment_gradient(const Problem<T>& problem, const Scalars
 }  // namespace
 
 template <class T>
-double backward(Problem<T> problem, const RuleSource& source, int threads, const double* lse,
+double backward(Problem<T> problem, const RuleSource& source, int threads, const double* saved,
                 const double* block_extremes, const Scalars& scalars, const RowGradients<T>& gradients, T* row_gradient,
                 T* column_gradient, bool wants_temperature) {
   const bool square = problem.layout.square;
@@ -106,17 +120,22 @@ double backward(Problem<T> problem, const RuleSource& source, int threads, const
   const Workspaces<T> work(plan, problem, kernel.lanes, true, threads);
 
   Factors<T> rows(problem, problem.n), columns(problem, square ? 0 : problem.m);
-  rows.fill(problem, lse, gradients);
+  rows.fill(problem, saved, gradients);
   std::vector<T> positive;  // dL/dS of single positives
   if (problem.layout.positive >= 0) {
     positive.assign(static_cast<size_t>(problem.n), T(0));
     for (int64_t i = 0; i < problem.n; ++i) {
       const double sum = gradients.positive_sum == nullptr ? 0 : gradients.positive_sum[i];
       const double lse_gradient = gradients.positive_lse == nullptr ? 0 : gradients.positive_lse[i];
-      const double entropy = -gradients.cross_entropy * entropy_gradient(problem, lse, i);
+      const double entropy = -gradients.cross_entropy * entropy_gradient(problem, saved, i);
       positive[static_cast<size_t>(i)] = static_cast<T>((sum + lse_gradient + entropy) / problem.tau);
     }
   }
+  // dL/dtau = -1/tau sum A S = -1/tau (sum A (S - reference) + reference sum A), and sum A needs no pass over pairs.
+  if (wants_temperature && problem.similarity == Similarity::none) {
+    problem.reference = static_cast<T>(reference_similarity(problem));
+  }
+  const double outer = wants_temperature ? sum_of_gradients(problem, saved, gradients) : 0;
   const AlignmentGradient<T> alignment = alignment_gradient(problem, scalars, gradients.squared_error);
   std::vector<double> temperature(static_cast<size_t>(schedule.row_blocks), 0.0);
   const int64_t blocks = panels_of(problem.n);
@@ -124,7 +143,7 @@ double backward(Problem<T> problem, const RuleSource& source, int threads, const
     const double *lows = block_extremes, *highs = lows + blocks;
     return problem.similarity == Similarity::minmax &&
            ((lows[turn.row] == scalars.low && lows[turn.column] == scalars.low) ||
-            (highs[turn.row] == scalars.high && highs[turn.column] == scalars.high));
+            (scalars.high_ties > 0 && highs[turn.row] == scalars.high && highs[turn.column] == scalars.high));
   };
   run(schedule, threads, [&](const Turn& turn, int thread) {
     kernel.backward_tile({&problem, plan.tile(problem, turn), work[thread], rows.view(problem),
@@ -133,7 +152,7 @@ double backward(Problem<T> problem, const RuleSource& source, int threads, const
                           row_gradient, square ? row_gradient : column_gradient,
                           wants_temperature ? &temperature[static_cast<size_t>(turn.row)] : nullptr});
   });
-  double total = 0;
+  double total = problem.reference * outer;
   for (double t : temperature) total += t;
   return -total / problem.tau;
 }

@@ -10,7 +10,7 @@
 namespace ecgloss {
 namespace {
 
-// G of the tile without single positives and extremes; returns the sum of (dL/dS without alignment) S.
+// G of the tile without single positives and extremes; returns the sum of (dL/dS without alignment) (S - reference).
 template <class T, class R, bool kGeneral, bool kAlign>
 double gradient_strips(const BackwardTask<T>& task) {
   const Problem<T>& problem = *task.problem;
@@ -19,7 +19,7 @@ double gradient_strips(const BackwardTask<T>& task) {
   const RowFactors<T>&rows = task.row_factors, &columns = task.column_factors;
   const AlignmentGradient<T>& alignment = task.alignment;
   const int64_t height = tile.rows.panels * kPanel;
-  const T scale = static_cast<T>(1.4426950408889634074 / problem.tau);
+  const Scale<T> scale(problem.tau);
   const bool shared = problem.shared, temperature = task.temperature != nullptr;
   double moment = 0;
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
@@ -51,15 +51,19 @@ double gradient_strips(const BackwardTask<T>& task) {
         } else {
           const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
-          g = w.negative * (offset_exponential<T>(s, broadcast(rows.negative_offset[row]), scale) * row_negative +
-                            offset_exponential<T>(s, load(columns.negative_offset + j), scale) * load(columns.negative + j));
+          // The weight first: 0 for excluded pairs, whose exponential may be as large as a number can be.
+          const auto exponential = [&](Vector<T> offset, Vector<T> weight) {
+            return weight * offset_exponential<T>(s, offset, scale);
+          };
+          g = exponential(broadcast(rows.negative_offset[row]), w.negative) * row_negative +
+              exponential(load(columns.negative_offset + j), w.negative) * load(columns.negative + j);
           if (R::kDense) {
-            g += w.positive * (offset_exponential<T>(s, broadcast(rows.positive_offset[row]), scale) * rows.positive[row] +
-                               offset_exponential<T>(s, load(columns.positive_offset + j), scale) * load(columns.positive + j) +
-                               rows.similarity[row] + load(columns.similarity + j));
+            g += exponential(broadcast(rows.positive_offset[row]), w.positive) * rows.positive[row] +
+                 exponential(load(columns.positive_offset + j), w.positive) * load(columns.positive + j) +
+                 w.positive * (rows.similarity[row] + load(columns.similarity + j));
           }
         }
-        if (temperature) moments += g * s;
+        if (temperature) moments += g * (s - problem.reference);
         if (kAlign) g += alignment.scale * (alignment.slope * (s - problem.reference) + (risk + alignment.shift));
         store(task.work.gradient + here, g);
       }
@@ -80,7 +84,7 @@ double add_positives(const BackwardTask<T>& task) {
   const auto add = [&](int64_t i, int64_t j, T g) {
     const int64_t at = entry(tile, i, j);
     task.work.gradient[at] += g;
-    moment += static_cast<double>(g) * task.work.similarities[at];
+    moment += static_cast<double>(g) * (task.work.similarities[at] - problem.reference);
   };
   for_shift(tile, shift, problem.m,
             [&](int64_t i, int64_t j) { add(i, j, task.positive_gradient[tile.rows.begin + i]); });
@@ -110,14 +114,11 @@ void add_extremes(const BackwardTask<T>& task) {
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
                        const Block& outputs, T* out) {
-  const int64_t width = problem.width;
+  const int64_t width = problem.width, last = vectors.count - (vectors.panels - 1) * kPanel;
+  const Inner inner{kPanel, 1, vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
   for (int64_t op = 0; op < outputs.panels; ++op) {
-    for (int64_t vp = 0; vp < vectors.panels; ++vp) {
-      multiply_rows<T>(width, panels + (vectors.panel + vp) * kPanel * width, kPanel, 1,
-                       gradient + (op * vectors.panels + vp) * kPanel * kPanel,
-                       vectors.count - vp * kPanel < kPanel ? vectors.count - vp * kPanel : kPanel,
-                       out + (outputs.panel + op) * kPanel * width, true);
-    }
+    multiply_rows<T>(width, inner, panels + vectors.panel * kPanel * width, gradient + op * vectors.panels * kPanel * kPanel,
+                     out + (outputs.panel + op) * kPanel * width, true);
   }
 }
 

@@ -25,9 +25,9 @@ T* pointer(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-// [square, positive, excluded ...]
+// [square, positive, excluded shifts ...]
 Layout layout_of(const std::vector<int64_t>& words) {
-  if (words.size() < 2 || words.size() > 2 + kMaxExcluded) throw std::invalid_argument("layout has 2 to 4 words");
+  if (words.size() < 2 || words.size() > 2 + kMaxExcluded) throw std::invalid_argument("layout has 2 to 10 words: square, positive, at most 8 excluded shifts");
   Layout layout;
   layout.square = words[0] != 0;
   layout.positive = words[1];
@@ -84,7 +84,7 @@ Problem<T> problem_of(Sizes sizes, Address rows, Address columns, const Layout& 
 }
 
 // inputs: q, its second piece (0: none), k (0: q); panels and norms: of q and k, written; outputs: loss, cross entropy,
-// squared error, rows, lse, block extremes, scalars, written.
+// squared error, rows, sums of rows, block extremes, scalars, written.
 template <class T>
 void run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vector<Address>& panels,
                  const std::vector<Address>& norms, const std::vector<Address>& outputs,
@@ -112,7 +112,7 @@ void run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vec
   *pointer<T>(outputs[2]) = static_cast<T>(scalars.squared_error);
 }
 
-// gradient: of rows (0: none); saved: lse, block extremes, scalars;
+// gradient: of rows (0: none); saved: sums of rows, block extremes, scalars;
 // accumulators: panels of zeros for dL/dq^ and dL/dk^ (0: not wanted); outputs: dL/dq, of its second piece, dL/dk
 // (0: not wanted); limits: largest numbers of the types of q and k.
 template <class T>

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine.h"
+#include "panels.h"
 
 namespace ecgloss {
 
@@ -14,6 +15,12 @@ bool may_share_maximum(const Problem<T>& problem) {
   const double smallest_weight = problem.rule.alpha > T(0) ? static_cast<double>(problem.rule.alpha) : 1e-20;
   const double margin = problem.rule.weighting == Weighting::linear ? 1 - std::log(smallest_weight) : 0;
   return 2 / problem.tau + margin < 80;
+}
+
+// About the mean of S: sums of deviations from it cancel less.
+template <class T>
+double reference_similarity(const Problem<T>& problem) {
+  return mean_similarity(problem.rows, problem.n, problem.columns, problem.m, problem.width);
 }
 
 // (a, m) with S^ = a (S - m).

@@ -48,13 +48,24 @@ struct Gathered {
 double log_sum(double sum, double offset, double tau) { return sum > 0 || std::isnan(sum) ? std::log(sum) + offset / tau : -INFINITY; }
 
 double squared_error(const Scalars& s, Similarity similarity, double pairs) {
-  const Rescale scale(similarity, s.low, s.high);
+  const Rescale scale(similarity, s.range_low, s.range_high);
   const double a = scale.a, d = a * (s.reference - scale.m) - 1;
   return (a * a * s.yy + s.ww + pairs * d * d + 2 * a * s.yw + 2 * a * d * s.y + 2 * d * s.w) / pairs;
 }
 
 // log(1 + e^x)
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+
+// Similarity of a pair in double precision: the min-max scaling magnifies the rounding of a single one. NaN for none.
+template <class T>
+double product(const Problem<T>& problem, int64_t row, int64_t column) {
+  if (row >= problem.n || column >= problem.m) return NAN;
+  const T* a = problem.rows + row / kPanel * kPanel * problem.width + row % kPanel;
+  const T* b = problem.columns + column / kPanel * kPanel * problem.width + column % kPanel;
+  double total = 0;
+  for (int64_t d = 0; d < problem.width; ++d) total += static_cast<double>(a[d * kPanel]) * b[d * kPanel];
+  return total;
+}
 
 template <class T>
 void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<double>& row_factor, const RowStatistics<T>& out,
@@ -68,12 +79,13 @@ void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<doubl
     const bool single = problem.layout.positive >= 0;
     const double similarity = sums.similarity[i] / problem.tau;
     const double positive = single ? similarity : log_sum(sums.positive[i], positive_offset, problem.tau);
-    out.lse[i] = negative;
-    out.lse[problem.n + i] = positive;
+    out.saved[i] = negative;
+    out.saved[problem.n + i] = positive;
     const double factor = row_factor[static_cast<size_t>(i)];
     const double weighted = negative == -INFINITY ? negative : negative + factor;
     if (single) total += softplus(weighted - positive);
-    out.lse[2 * problem.n + i] = factor;
+    out.saved[2 * problem.n + i] = factor;
+    out.saved[3 * problem.n + i] = single ? 1 : sums.count[i];
     out.negative_lse[i] = static_cast<T>(weighted);
     out.positive_sum[i] = static_cast<T>(similarity);
     out.positive_lse[i] = static_cast<T>(positive);
@@ -91,7 +103,7 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
   const Side<T> side(source, problem.layout, problem.n, problem.m, threads);
   problem.rule = side.rule();
   problem.shared = may_share_maximum(problem);
-  if (align) scalars.reference = static_cast<T>(mean_similarity(problem.rows, problem.n, problem.width));
+  if (align) scalars.reference = static_cast<T>(reference_similarity(problem));
   problem.reference = static_cast<T>(scalars.reference);
   const Kernels<T>& kernel = kernels<T>();
   const Plan plan(problem);
@@ -101,7 +113,7 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
 
   Gathered<T> rows(problem.n, !problem.shared), columns(square ? 0 : problem.m, !problem.shared);
   std::vector<Moments> moments(static_cast<size_t>(schedule.row_blocks));  // per block: added to in a fixed order
-  const Extremes nothing{INFINITY, -INFINITY, 0, 0};
+  const Extremes nothing{INFINITY, -INFINITY, 0, 0, problem.n, problem.m};
   std::vector<Extremes> extremes(static_cast<size_t>(threads), nothing);  // merging does not depend on the order
   const int64_t blocks = panels_of(problem.n);
   std::fill_n(statistics.block_extremes, blocks, INFINITY);
@@ -121,18 +133,18 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
 
   if (!align) return;
   Extremes all = nothing;
-  for (const Extremes& e : extremes) {
-    if (e.low < all.low) all.low = e.low, all.low_ties = 0;
-    if (e.low == all.low) all.low_ties += e.low_ties;
-    if (e.high > all.high) all.high = e.high, all.high_ties = 0;
-    if (e.high == all.high) all.high_ties += e.high_ties;
-  }
+  for (const Extremes& e : extremes) merge(all, e);
   scalars.low = all.low, scalars.high = all.high;
   scalars.low_ties = static_cast<double>(all.low_ties), scalars.high_ties = static_cast<double>(all.high_ties);
+  scalars.range_low = product(problem, all.low_row, all.low_column);
+  scalars.range_high = all.high;
+  // A unit row's similarity to itself is 1, whatever rounding makes of it, and where a similarity is 1 its gradient lies
+  // along the row, which normalisation takes away.
+  if (scalars.high > 0.5) scalars.range_high = 1, scalars.high_ties = 0;
   for (const Moments& m : moments) {
     scalars.y += m.y, scalars.yy += m.yy, scalars.yw += m.yw, scalars.w += m.w, scalars.ww += m.ww;
   }
-  scalars.squared_error = squared_error(scalars, problem.similarity, static_cast<double>(problem.n) * problem.m);
+  scalars.squared_error = squared_error(scalars, problem.similarity, static_cast<double>(problem.n) * static_cast<double>(problem.m));
 }
 
 template void forward(Problem<float>, const RuleSource&, int, const RowStatistics<float>&, Scalars&);

@@ -42,11 +42,21 @@ ECGLOSS_INLINE Weights<T> weigh(const R& rule, const Rule<T>& facts, int64_t i, 
   return w;
 }
 
+// log2(e)/tau in two parts: rounded to one number it would shift all exponentials the same way.
+template <class T>
+struct Scale {
+  T high, low;
+  explicit Scale(double tau)
+      : high(static_cast<T>(1.4426950408889634074 / tau)),
+        low(static_cast<T>(1.4426950408889634074 / tau - static_cast<double>(high))) {}
+  ECGLOSS_INLINE Vector<T> operator()(Vector<T> s) const { return s * high + s * low; }
+};
+
 // omega exp((S - 1)/tau) with one exponential: e^W goes into the exponent.
 template <class T, class R, bool kGeneral>
-ECGLOSS_INLINE Vector<T> shared_exponential(const R& rule, const Rule<T>& facts, Vector<T> s, T scale, int64_t i, int64_t j,
+ECGLOSS_INLINE Vector<T> shared_exponential(const R& rule, const Rule<T>& facts, Vector<T> s, Scale<T> scale, int64_t i, int64_t j,
                                             Vector<T> keep, Vector<T>& risk) {
-  Vector<T> x = s * scale - scale;
+  Vector<T> x = scale(s - T(1));
   if constexpr (R::kWeighted) {
     risk = rule.weight(i, j);
     if (kGeneral) risk *= keep;
@@ -62,8 +72,8 @@ ECGLOSS_INLINE Vector<T> shared_exponential(const R& rule, const Rule<T>& facts,
 
 // exp((s - offset)/tau) about an offset that excluded pairs may exceed by any amount: finite, so that 0 times it is 0.
 template <class T>
-ECGLOSS_INLINE Vector<T> offset_exponential(Vector<T> s, Vector<T> offset, T scale) {
-  const Vector<T> x = (s - offset) * scale;
+ECGLOSS_INLINE Vector<T> offset_exponential(Vector<T> s, Vector<T> offset, Scale<T> scale) {
+  const Vector<T> x = scale(s - offset);
   return exp2<T>(x > broadcast(Lanes<T>::kHighest) ? broadcast(Lanes<T>::kHighest) : x);
 }
 
@@ -112,29 +122,32 @@ void merge_extremes(const ForwardTask<T>& task, T low, T high) {
   }
   Extremes& best = *task.extremes;
   if (low > best.low && high < best.high) return;
-  int64_t lows = 0, highs = 0;
   const Tile<T>& tile = task.tile;
-  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
-    const int64_t valid = tile.columns.count - jp * kPanel < kPanel ? tile.columns.count - jp * kPanel : kPanel;
-    for (int64_t i = 0; i < tile.rows.count; ++i) {
-      const T* row = task.work.similarities + (jp * tile.rows.panels * kPanel + i) * kPanel;
-      for (int64_t j = 0; j < valid; ++j) {
-        lows += row[j] == low;
-        highs += row[j] == high;
-      }
+  Extremes found{low, high, 0, 0, -1, -1};
+  for (int64_t i = 0; i < tile.rows.count; ++i) {
+    for (int64_t j = 0; j < tile.columns.count; ++j) {
+      const T s = task.work.similarities[entry(tile, i, j)];
+      if (s == low && found.low_ties++ == 0) found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
+      found.high_ties += s == high;
     }
   }
   const int64_t copies = tile.mirrored ? 2 : 1;
-  if (low < best.low) best.low_ties = 0;
-  if (low <= best.low) best.low = low, best.low_ties += copies * lows;
-  if (high > best.high) best.high_ties = 0;
-  if (high >= best.high) best.high = high, best.high_ties += copies * highs;
+  found.low_ties *= copies;
+  found.high_ties *= copies;
+  merge(best, found);
 }
 
 template <class T>
+struct MomentSums {
+  Vector<T> y, yy, yw, w, ww;
+};
+
+// Sums in three stages, a few rows and a strip in T, all else in double: long sums of equal numbers would round the same
+// way every time.
+template <class T>
 struct TileMoments {
   Vector<T> low, high;
-  Vector<T> y = {}, yy = {}, yw = {}, w = {}, ww = {};
+  MomentSums<T> rows = {}, strip = {};
 
   TileMoments() : low(broadcast(T(__builtin_inff()))), high(broadcast(T(-__builtin_inff()))) {}
 
@@ -150,21 +163,30 @@ struct TileMoments {
       low = minimum<T>(low, s);
       high = maximum<T>(high, s);
     }
-    y += deviation;
-    yy += deviation * deviation;
-    yw += deviation * weight;
-    w += weight;
-    ww += weight * weight;
+    rows.y += deviation;
+    rows.yy += deviation * deviation;
+    rows.yw += deviation * weight;
+    rows.w += weight;
+    rows.ww += weight * weight;
   }
 
-  // Hands the sums over and starts again: short runs in T, long ones in double.
+  ECGLOSS_INLINE void fold() {
+    strip.y += rows.y;
+    strip.yy += rows.yy;
+    strip.yw += rows.yw;
+    strip.w += rows.w;
+    strip.ww += rows.ww;
+    rows = MomentSums<T>{};
+  }
+
   void flush(Moments& total, double copies) {
-    total.y += copies * sum<T>(y);
-    total.yy += copies * sum<T>(yy);
-    total.yw += copies * sum<T>(yw);
-    total.w += copies * sum<T>(w);
-    total.ww += copies * sum<T>(ww);
-    y = yy = yw = w = ww = Vector<T>{};
+    fold();
+    total.y += copies * sum<T>(strip.y);
+    total.yy += copies * sum<T>(strip.yy);
+    total.yw += copies * sum<T>(strip.yw);
+    total.w += copies * sum<T>(strip.w);
+    total.ww += copies * sum<T>(strip.ww);
+    strip = MomentSums<T>{};
   }
 
   T lowest() const {
@@ -185,7 +207,7 @@ void forward_strips(const ForwardTask<T>& task) {
   const Tile<T>& tile = task.tile;
   const R rule(problem.rule);
   const int64_t height = tile.rows.panels * kPanel;
-  const T scale = static_cast<T>(1.4426950408889634074 / problem.tau);
+  const Scale<T> scale(problem.tau);
   const bool shared = problem.shared;
   TileMoments<T> moments;
   const int kStatistics = R::kDense ? 4 : 1;
@@ -238,6 +260,7 @@ void forward_strips(const ForwardTask<T>& task) {
         }
         if (kAlign) moments.template add<kGeneral>(s, risk, problem.reference, inside[v]);
       }
+      if (kAlign && i % 8 == 7) moments.fold();
       store(row_sum(task, 0, i), load(row_sum(task, 0, i)) + rows.negative);
       if (R::kDense) {
         store(row_sum(task, 1, i), load(row_sum(task, 1, i)) + rows.positive);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backward_tile.h"
+#include "row_panels.h"
 
 namespace ecgloss {
 namespace {
@@ -70,9 +71,9 @@ double multiply_adds(int64_t rounds) {
 }
 
 constexpr Kernels<float> kSingle = {kLanes<float>, any_largest<float>, any_forward<float>, any_backward<float>,
-                                    any_weight_sums<float>};
+                                    pack_panel<float>, unpack_panel<float>, any_weight_sums<float>};
 constexpr Kernels<double> kWide = {kLanes<double>, any_largest<double>, any_forward<double>, any_backward<double>,
-                                   any_weight_sums<double>};
+                                   pack_panel<double>, unpack_panel<double>, any_weight_sums<double>};
 
 }  // namespace
 }  // namespace ecgloss

@@ -26,8 +26,8 @@ template <class T>
 void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit, const Rows<T>& out,
                      int threads);
 
-// |mean row|^2 over at most 16 panels: about the mean of S, for sums of deviations from it.
+// Mean row of q times mean row of k, each over at most 16 panels.
 template <class T>
-double mean_similarity(const T* panels, int64_t n, int64_t width);
+double mean_similarity(const T* rows, int64_t n, const T* columns, int64_t m, int64_t width);
 
 }  // namespace ecgloss

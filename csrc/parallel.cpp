@@ -1,6 +1,7 @@
 #include "parallel.h"
 
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -23,7 +24,10 @@ bool is_forked_child = false;
 
 void with_own_threads(int threads, const std::function<void(int)>& body) {
   std::vector<std::thread> others;
-  for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
+  try {
+    for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
+  } catch (const std::system_error&) {  // no more threads to be had: fewer do
+  }
   body(0);
   for (std::thread& other : others) other.join();
 }

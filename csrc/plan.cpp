@@ -5,7 +5,7 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kLargest = 4;  // panels: 192 x 192 pairs and what belongs to them stay in the second cache
+constexpr int64_t kLargest = 3;  // panels: 144 x 144 pairs and what belongs to them stay in the second cache
 constexpr int64_t kParallelBlocks = 16;  // enough blocks for threads to work beside each other, where there are rows enough
 constexpr size_t kLine = 64;  // bytes
 

@@ -11,20 +11,22 @@ namespace ecgloss {
 
 constexpr int64_t kPanel = 48;  // a multiple of every micro-kernel's height and width
 
+constexpr double kNormEpsilon = 1e-12;  // z^ = z / max(|z|, 1e-12)
+
 inline int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
 
 enum class Kind : int { uniform, risk, labels, features, gaussian };
 enum class Weighting : int { none, linear, exponential };  // omega = 1, W or e^W
 enum class Similarity : int { none, cosine, minmax };
 
-constexpr int kMaxExcluded = 2;
+constexpr int kMaxExcluded = 8;
 
 // Which columns stand apart. Row i is no negative (and no dense positive) of column (i + excluded[t]) mod m; its single
 // positive, if it has one, is column (i + positive) mod m.
 struct Layout {
   bool square = false;  // k is q
   int n_excluded = 0;
-  int64_t excluded[kMaxExcluded] = {0, 0};
+  int64_t excluded[kMaxExcluded] = {};
   int64_t positive = -1;  // -1: none
 };
 
@@ -86,11 +88,27 @@ struct Moments {
   double y = 0, yy = 0, yw = 0, w = 0, ww = 0;
 };
 
-// Extremes of S and how many entries share them.
+// Extremes of S, how many entries share them, and the first pair that has the lowest.
 struct Extremes {
   double low, high;
   int64_t low_ties, high_ties;
+  int64_t low_row, low_column;
+
+  bool low_precedes(const Extremes& other) const {
+    return low_row != other.low_row ? low_row < other.low_row : low_column < other.low_column;
+  }
 };
+
+// Takes over what is more extreme; the order of merging does not matter.
+inline void merge(Extremes& best, const Extremes& found) {
+  if (found.low < best.low || (found.low == best.low && found.low_precedes(best))) {
+    best.low_row = found.low_row, best.low_column = found.low_column;
+  }
+  best.low_ties = found.low < best.low ? found.low_ties : best.low_ties + (found.low == best.low ? found.low_ties : 0);
+  best.high_ties = found.high > best.high ? found.high_ties : best.high_ties + (found.high == best.high ? found.high_ties : 0);
+  best.low = found.low < best.low ? found.low : best.low;
+  best.high = found.high > best.high ? found.high : best.high;
+}
 
 // What the forward gathers about rows (index 0) and columns (1); the same arrays where the problem is square.
 template <class T>
@@ -156,7 +174,7 @@ struct BackwardTask {
   const T* positive_gradient;  // [n] dL/dS of the single positives, null: none
   T* row_gradient;             // panels of dL/dq, added to
   T* column_gradient;          // panels of dL/dk, added to; null: not wanted
-  double* temperature;         // null: not wanted
+  double* temperature;         // sum of (dL/dS without alignment) (S - reference), added to; null: not wanted
 };
 
 // The functions that exist once per instruction set.
@@ -166,6 +184,9 @@ struct Kernels {
   void (*largest_tile)(const ForwardTask<T>&);   // offsets of rows (and columns, where mirrored)
   void (*forward_tile)(const ForwardTask<T>&);
   void (*backward_tile)(const BackwardTask<T>&);
+  void (*pack_panel)(const T* const* rows, int64_t width, T* panel, T* norms);
+  void (*unpack_panel)(const T* gradient, const T* panel, const T* norms, int64_t count, int64_t width, T limit,
+                       T* const* out);
   void (*weight_sums)(const Problem<T>&, int64_t row, int64_t columns, bool exponential, const int64_t* own,
                       double* sum);
 };

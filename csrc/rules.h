@@ -106,7 +106,8 @@ struct GaussianRule {
           load(rule.column_values + c * rule.column_stride + j) - rule.row_values[c * rule.row_stride + i];
       distance += difference * difference;
     }
-    positive = exp2<T>(-kLog2E<T> * distance);
+    const Vector<T> x = -kLog2E<T> * distance;
+    positive = x < broadcast(Lanes<T>::kLowest) ? broadcast(T(0)) : exp2<T>(x);  // far samples are no positives at all
     negative = broadcast(T(1));
   }
 };

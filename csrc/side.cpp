@@ -108,7 +108,8 @@ std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& sou
   constexpr int64_t kRows = 16;
   for_each((distinct + kRows - 1) / kRows, threads, [&](int64_t block) {
     for (int64_t i = block * kRows; i < std::min(distinct, (block + 1) * kRows); ++i) {
-      int64_t own[kMaxExcluded] = {-1, -1};  // the same sample weighs 0, and an excluded column is not in the mean
+      int64_t own[kMaxExcluded];  // the same sample weighs 0, and an excluded column is not in the mean
+      std::fill(own, own + kMaxExcluded, int64_t{-1});
       if (square) own[0] = i;
       for (int t = 0; !square && !softmax && t < problem.layout.n_excluded; ++t) {
         own[t] = (i + problem.layout.excluded[t]) % problem.m;

@@ -9,7 +9,7 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kSteps = 256;  // of a product's inner dimension at a time: a panel of B then stays in the first cache
+constexpr int64_t kSteps = 64;  // of a product's inner dimension in one sum: short sums round less, and a panel of B stays in the first cache
 
 // Rows of a block's panel that hold something, in whole steps of the micro-kernel.
 ECGLOSS_INLINE int64_t used_rows(const Block& block, int64_t panel) {
@@ -28,8 +28,8 @@ void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<
       const int64_t steps = width - d < kSteps ? width - d : kSteps;
       for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
         const T* a = rows + (tile.rows.panel + ip) * kPanel * width;
-        multiply_rows<T>(used_rows(tile.rows, ip), a + d * kPanel, 1, kPanel, b + d * kPanel, steps, out + (jp * height + ip * kPanel) * kPanel,
-                         d > 0);
+        multiply_rows<T>(used_rows(tile.rows, ip), {1, kPanel, 1, steps, steps, 0, 0}, a + d * kPanel, b + d * kPanel,
+                         out + (jp * height + ip * kPanel) * kPanel, d > 0);
       }
     }
   }

@@ -25,7 +25,7 @@ struct Lanes<float> {
   using Mask = FloatMask;
   static constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
   static constexpr int kMantissa = 23;
-  static constexpr float kLowest = -126.0f, kHighest = 127.0f;  // 2^x stays a normal number
+  static constexpr float kLowest = -126.0f, kHighest = 100.0f;  // 2^x is a normal number, with room for factors above
 };
 
 template <>
@@ -34,7 +34,7 @@ struct Lanes<double> {
   using Mask = DoubleMask;
   static constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr int kMantissa = 52;
-  static constexpr double kLowest = -1022.0, kHighest = 1023.0;
+  static constexpr double kLowest = -1022.0, kHighest = 1000.0;
 };
 
 template <class T>
@@ -107,7 +107,7 @@ ECGLOSS_INLINE DoubleVector exp2_fraction(DoubleVector f) {
   return p * f + 1.0;
 }
 
-// 2^x for x <= kHighest; below kLowest the smallest normal number. NaN stays NaN.
+// 2^x where that is less than infinity; below kLowest the smallest normal number. NaN stays NaN.
 template <class T>
 ECGLOSS_INLINE Vector<T> exp2(Vector<T> x) {
   using L = Lanes<T>;
@@ -115,6 +115,49 @@ ECGLOSS_INLINE Vector<T> exp2(Vector<T> x) {
   const Vector<T> shifted = x + L::kMagic;
   const Vector<T> p = exp2_fraction(x - (shifted - L::kMagic));
   return reinterpret_cast<Vector<T>>(reinterpret_cast<Mask<T>>(p) + (reinterpret_cast<Mask<T>>(shifted) << L::kMantissa));
+}
+
+// One stage of a transposition: exchanges the off-diagonal kStep x kStep blocks of rows a (above) and b (below).
+template <class T, int kStep>
+ECGLOSS_INLINE void exchange(Vector<T>& a, Vector<T>& b) {
+#if defined(__clang__)
+  Vector<T> above, below;
+  for (int l = 0; l < kLanes<T>; ++l) {
+    above[l] = (l & kStep) ? b[l - kStep] : a[l];
+    below[l] = (l & kStep) ? b[l] : a[l + kStep];
+  }
+#else
+  Mask<T> from_above, from_below;
+  for (int l = 0; l < kLanes<T>; ++l) {
+    from_above[l] = (l & kStep) ? kLanes<T> + l - kStep : l;
+    from_below[l] = (l & kStep) ? kLanes<T> + l : l + kStep;
+  }
+  const Vector<T> above = __builtin_shuffle(a, b, from_above), below = __builtin_shuffle(a, b, from_below);
+#endif
+  a = above;
+  b = below;
+}
+
+template <class T, int kStep>
+ECGLOSS_INLINE void exchange_all(Vector<T>* rows) {
+  if constexpr (kStep < kLanes<T>) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes<T>; ++r) {
+      if ((r & kStep) == 0) exchange<T, kStep>(rows[r], rows[r + kStep]);
+    }
+    exchange_all<T, 2 * kStep>(rows);
+  }
+}
+
+// out[c][r] = in[r][c] for a square of as many rows as a vector has lanes.
+template <class T>
+ECGLOSS_INLINE void transpose(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
+  Vector<T> rows[kLanes<T>];
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes<T>; ++r) rows[r] = load(in + r * in_stride);
+  exchange_all<T, 1>(rows);
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes<T>; ++r) store(out + r * out_stride, rows[r]);
 }
 
 }  // namespace

@@ -80,9 +80,11 @@ def resolve(preset: str, **overrides: Any) -> ClefOptions:
     """
     check_option("preset", preset, PRESETS)
     options = dict(PRESETS[preset].__dict__)  # not dataclasses.replace: torch.compile cannot trace it
+    changed = False
     for name, value in overrides.items():
         if name not in options:
             raise TypeError(f"the CLEF loss has no option {name!r}; it has {', '.join(options)}")
         if not (isinstance(value, str) and value == PRESET):
             options[name] = value
-    return ClefOptions(**options)
+            changed = True
+    return ClefOptions(**options) if changed else PRESETS[preset]

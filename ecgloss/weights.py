@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -154,16 +153,19 @@ class RiskWeights:
     fixed_scale: float | None
     reliability: str | None
     nan_risk: str
+    _resolved: list[PairWeights] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def n_samples(self) -> int:
         """B, the number of samples."""
         return self.values.shape[0]
 
-    @cached_property
+    @property
     def resolved(self) -> PairWeights:
         """W in numbers. Found when it is first looked at: the C++ kernels have their own way."""
-        return _resolve(self)
+        if not self._resolved:  # not cached_property, whose lock torch.compile cannot trace
+            self._resolved.append(_resolve(self))
+        return self._resolved[0]
 
 
 def risk_weights(

@@ -52,10 +52,10 @@ def pair_stats(
     loss, entropy, error, rows, _, _ = ops.run(
         q, q2, k, tau, *side, words, numbers, layout_words(rule.layout), SIMILARITIES.index(similarity), term_weights
     )
-    error = None if similarity is None else error
+    asked = None if similarity is None else error
     if rule.layout.positive is None:
-        return PairStats(rows, error)
-    return PairStats(rows, error, entropy, term_weights, loss)
+        return PairStats(rows, asked)
+    return PairStats(rows, asked, entropy, term_weights, loss)
 
 
 def layout_words(layout: Layout) -> list[int]:

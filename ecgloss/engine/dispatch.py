@@ -62,7 +62,9 @@ def backends() -> list[BackendStatus]:
     if _EXTENSION is None:
         kernels = BackendStatus("cpp", False, f"{NOT_BUILT}; CPU tensors use chunked")
     else:
-        note = f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
+        note = (
+            f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
+        )
         kernels = BackendStatus("cpp", True, note)
     return [
         BackendStatus("triton", False, "this version has no Triton kernels yet; CUDA tensors use chunked"),
@@ -120,7 +122,9 @@ def pair_stats(
     if name == "cpp":  # normalises by itself, in one pass with all else
         return cpp.pair_stats(first, second, k, temperature, rule, similarity, term_weights)
     rows = first if second is None else torch.cat([first, second])
-    with torch.autocast(rows.device.type, enabled=False):  # normalising and summing in half precision would lose the loss
+    with torch.autocast(
+        rows.device.type, enabled=False
+    ):  # normalising and summing in half precision would lose the loss
         unit, columns = _unit(rows), None if k is None else _unit(k)
         if isinstance(temperature, Tensor):
             tau = first_order(temperature) if temperature.requires_grad else temperature

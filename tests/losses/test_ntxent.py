@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backends import BACKENDS
 from oracles import naive_ntxent
 
 import ecgloss
 import ecgloss.functional as F
-
-BACKENDS = ["reference", "chunked"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

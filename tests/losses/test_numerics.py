@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from backends import BACKENDS, STREAMING
 from torch import Tensor
 
 import ecgloss.functional as F
@@ -37,16 +38,17 @@ def evaluate(z: Tensor, risk: Tensor, missing: Tensor, **options) -> tuple[Tenso
     return loss.detach(), leaf.grad
 
 
+@pytest.mark.parametrize("backend", STREAMING)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("preset", ["paper", "official"])
 @pytest.mark.parametrize("kind", ["random", "correlated", "nearly parallel", "duplicates", "zero rows"])
 @pytest.mark.parametrize("tau", [0.005, 0.02, 0.07, 0.5, 10.0])
 @pytest.mark.parametrize(("b", "d"), [(3, 7), (63, 64), (40, 123)])
-def test_chunked_is_as_accurate_as_materialised_code(dtype, preset, kind, tau, b, d, rng):
+def test_presets_are_as_accurate_as_materialised_code(backend, dtype, preset, kind, tau, b, d, rng):
     z = embeddings(kind, b, d, rng).to(dtype)
     risk, missing = torch.rand(b, generator=rng, dtype=torch.float64) ** 3, torch.rand(b, generator=rng)
     options = {"preset": preset, "temperature": tau}
-    loss, grad = evaluate(z, risk, missing, backend="chunked", **options)
+    loss, grad = evaluate(z, risk, missing, backend=backend, **options)
     plain_loss, plain_grad = evaluate(z, risk, missing, backend="reference", **options)
     true_loss, true_grad = evaluate(z.double(), risk, missing, backend="reference", **options)
     assert loss.dtype == torch.float32
@@ -54,7 +56,8 @@ def test_chunked_is_as_accurate_as_materialised_code(dtype, preset, kind, tau, b
     assert torch.isfinite(loss)
     assert torch.isfinite(grad).all()
     bound = 2 * (plain_loss - true_loss).abs() + 2e-6 * true_loss.abs()
-    assert (loss - true_loss).abs() <= bound
+    one_rounding = 2**-24 / tau / (2 * b) ** 0.5  # of S in fp32 in every row: the plain loss may be exact by luck
+    assert (loss - true_loss).abs() <= bound + one_rounding
     nonzero = z.norm(dim=1) > 0  # the gradient of a zero row is 1e12 large and hides the rest
     for rows in (nonzero, ~nonzero):
         truth = true_grad[rows]
@@ -64,11 +67,12 @@ def test_chunked_is_as_accurate_as_materialised_code(dtype, preset, kind, tau, b
         assert (grad[rows].double() - truth).norm() <= bound
 
 
+@pytest.mark.parametrize("backend", STREAMING)
 @pytest.mark.parametrize("similarity", ["cosine", "minmax"])
 @pytest.mark.parametrize("reliability", ["multiply", "revert", None])
 @pytest.mark.parametrize("spread", [0.05, 0.005])  # cosines within 0.01 and 0.0001 of each other
 def test_closed_form_alignment_equals_the_direct_sum_on_nearly_parallel_embeddings(
-    similarity, reliability, spread, rng
+    backend, similarity, reliability, spread, rng
 ):
     """In fp32 sums the closed form would be wrong by up to 12 % here."""
     b, d = 256, 64
@@ -76,17 +80,17 @@ def test_closed_form_alignment_equals_the_direct_sum_on_nearly_parallel_embeddin
     risk, missing = torch.rand(b, generator=rng) ** 3, torch.randint(0, 7, (b,), generator=rng) / 6
     risk[::5] = torch.nan
     options = {"similarity": similarity, "reliability": reliability, "contrastive_weight": 0.0}
-    loss, grad = evaluate(z, risk, missing, backend="chunked", **options)
+    loss, grad = evaluate(z, risk, missing, backend=backend, **options)
     plain_loss, plain_grad = evaluate(z, risk, missing, backend="reference", **options)
     true_loss, true_grad = evaluate(z.double(), risk, missing, backend="reference", **options)
-    exact_loss, exact_grad = evaluate(z.double(), risk, missing, backend="chunked", **options)
+    exact_loss, exact_grad = evaluate(z.double(), risk, missing, backend=backend, **options)
     torch.testing.assert_close(exact_loss, true_loss, rtol=1e-9, atol=0)
     torch.testing.assert_close(exact_grad, true_grad, rtol=1e-6, atol=1e-9 * true_grad.abs().max().item())
     assert (loss - true_loss).abs() <= 2 * (plain_loss - true_loss).abs() + 1e-6 * true_loss
     assert (grad - true_grad).norm() <= 2 * (plain_grad - true_grad).norm() + 1e-5 * true_grad.norm()
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("norm", ["none", "mean", "softmax"])
 @pytest.mark.parametrize("alpha", [0.0, 0.2])
 @pytest.mark.parametrize("risk", [[0.1, 0.1, 0.1], [float("nan")] * 3, [0.1, float("nan"), 0.3]])
@@ -98,7 +102,7 @@ def test_degenerate_risks_give_finite_gradients(backend, norm, alpha, risk, rng)
     assert torch.isfinite(z1.grad).all()
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_smallest_batch(backend, preset, rng):
     z1, z2 = (torch.randn(2, 1, generator=rng).requires_grad_() for _ in range(2))
@@ -106,15 +110,16 @@ def test_smallest_batch(backend, preset, rng):
     assert torch.isfinite(z1.grad).all()
 
 
-def test_nan_embeddings_give_nan_like_torch(rng):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nan_embeddings_give_nan_like_torch(backend, rng):
     z1, z2 = torch.randn(4, 3, generator=rng), torch.randn(4, 3, generator=rng)
     z1[2, 1] = torch.nan
     for preset in ("paper", "official"):
-        assert torch.isnan(F.clef(z1, z2, torch.rand(4), preset=preset))
-    assert torch.isnan(F.ntxent(z1, z2))
+        assert torch.isnan(F.clef(z1, z2, torch.rand(4, generator=rng), preset=preset, backend=backend))
+    assert torch.isnan(F.ntxent(z1, z2, backend=backend))
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ties_of_the_extreme_similarities_share_the_gradient(backend):
     """Rows along the axes: S is exactly 0 or 1, so min S has many ties."""
     z = torch.eye(4, dtype=torch.float64).requires_grad_()
@@ -126,14 +131,14 @@ def test_ties_of_the_extreme_similarities_share_the_gradient(backend):
     assert g.abs().max() > 0
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast_does_not_lower_the_precision_of_the_loss(backend, rng):
     z1, z2 = (torch.randn(16, 8, generator=rng).requires_grad_() for _ in range(2))
     risk = torch.rand(16, generator=rng)
     expected = F.clef(z1, z2, risk, preset="official", backend=backend)
     with torch.autocast("cpu", torch.bfloat16):
         loss = F.clef(z1, z2, risk, preset="official", backend=backend)
-        if backend == "chunked":  # torch's own operators do not promise this, so reference is differentiated outside
+        if backend != "reference":  # torch's own operators do not promise this, so reference is differentiated outside
             (g,) = torch.autograd.grad(loss, z1)
     if backend == "reference":
         (g,) = torch.autograd.grad(loss, z1)
@@ -141,25 +146,28 @@ def test_autocast_does_not_lower_the_precision_of_the_loss(backend, rng):
     torch.testing.assert_close(g, torch.autograd.grad(expected, z1)[0], rtol=0, atol=0)
 
 
-def test_non_contiguous_views_and_no_grad(rng):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_non_contiguous_views_and_no_grad(backend, rng):
     z1, z2 = torch.randn(5, 9, generator=rng).T, torch.randn(9, 10, generator=rng)[:, ::2]
     risk = torch.rand(9, generator=rng)
     with torch.no_grad():
-        loss = F.clef(z1, z2, risk)
-    torch.testing.assert_close(loss, F.clef(z1.contiguous(), z2.contiguous(), risk), rtol=1e-6, atol=0)
+        loss = F.clef(z1, z2, risk, backend=backend)
+    expected = F.clef(z1.contiguous(), z2.contiguous(), risk, backend=backend)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
     assert not loss.requires_grad
 
 
-def test_only_one_view_requires_grad(rng):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_only_one_view_requires_grad(backend, rng):
     """As with a frozen target encoder."""
     z1, z2 = torch.randn(6, 4, generator=rng).requires_grad_(), torch.randn(6, 4, generator=rng)
     risk = torch.rand(6, generator=rng)
     both = z2.clone().requires_grad_()
-    (g,) = torch.autograd.grad(F.clef(z1, z2, risk), z1)
-    torch.testing.assert_close(g, torch.autograd.grad(F.clef(z1, both, risk), z1)[0])
+    (g,) = torch.autograd.grad(F.clef(z1, z2, risk, backend=backend), z1)
+    torch.testing.assert_close(g, torch.autograd.grad(F.clef(z1, both, risk, backend=backend), z1)[0])
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_collapsed_encoder_gives_a_finite_official_loss(backend, dtype, rng):
     """All embeddings equal: the min-max has nothing to scale."""
@@ -186,14 +194,16 @@ COMPILERS = [
 ]
 
 
+@pytest.mark.parametrize("backend", STREAMING)
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("preset", ["paper", "official"])
-def test_compiles_without_graph_breaks(preset, compiler, rng):
+def test_compiles_without_graph_breaks(backend, preset, compiler, rng, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what other versions of the ops left is none of ours
     z1, z2 = (torch.randn(12, 6, generator=rng).requires_grad_() for _ in range(2))
     risk, missing = torch.rand(12, generator=rng), torch.rand(12, generator=rng)
 
     def loss(a, b):
-        return F.clef(a, b, risk, missing, preset=preset) + F.ntxent(a, b)
+        return F.clef(a, b, risk, missing, preset=preset, backend=backend) + F.ntxent(a, b, backend=backend)
 
     expected = loss(z1, z2)
     compiled = torch.compile(loss, fullgraph=True, backend=compiler)(z1, z2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backends import BACKENDS, STREAMING, USABLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ options = st.fixed_dictionaries(
         "risk_power": st.sampled_from([1, 2]),
         "alpha": st.floats(0.01, 1.0),
         "temperature": st.floats(0.05, 2.0),
-        "backend": st.sampled_from(["chunked", "reference"]),
+        "backend": st.sampled_from(USABLE),
     }
 )
 # Widths from 2: on a line all cosines are 1 or -1, and where they are equal the min-max divides rounding by 1e-6.
@@ -76,7 +77,7 @@ def test_shifting_all_risks_leaves_the_loss(shape, chosen, shift):
     torch.testing.assert_close(F.clef(z1, z2, risk + shift, missing, **chosen), loss, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
 @settings(max_examples=25, deadline=None)
 @given(shape=batches, risk=st.floats(0, 1))
@@ -90,12 +91,13 @@ def test_equal_risks_with_mean_weights_are_ntxent(backend, alpha, shape, risk):
         torch.testing.assert_close(g, h, **CLOSE)
 
 
+@pytest.mark.parametrize("backend", STREAMING)
 @settings(max_examples=60, deadline=None)
-@given(batches, options)
-def test_backends_agree(shape, chosen):
+@given(shape=batches, chosen=options)
+def test_backends_agree(backend, shape, chosen):
     z1, z2, risk, missing = make(shape)
     chosen = {name: value for name, value in chosen.items() if name != "backend"}
-    loss, other = (F.clef(z1, z2, risk, missing, backend=b, **chosen) for b in ("chunked", "reference"))
+    loss, other = (F.clef(z1, z2, risk, missing, backend=b, **chosen) for b in (backend, "reference"))
     torch.testing.assert_close(loss, other, **CLOSE)
     for g, h in zip(torch.autograd.grad(loss, (z1, z2)), torch.autograd.grad(other, (z1, z2))):
         torch.testing.assert_close(g, h, rtol=1e-7, atol=1e-10)

@@ -1,0 +1,93 @@
+"""Peak memory of one evaluation beyond its inputs and gradients."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import multiprocessing
+import time
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import torch
+from cases import Case, inputs
+from variants import COMPILED, seconds, variants
+
+FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One evaluation: what it added to the process, and how long it took."""
+
+    mib: float
+    seconds: float
+
+
+def peak(case: Case, variant: str, device: str) -> Peak | None:
+    """Allocator statistics on a GPU, a process of its own on a CPU; None where there are none or memory ran out."""
+    return _on_gpu(case, variant) if device == "cuda" else _on_cpu(case, variant)
+
+
+def _on_gpu(case: Case, variant: str) -> Peak:
+    """What the caching allocator handed out at most, in a second evaluation."""
+    loss, data = variants(case, "cuda")[variant], inputs(case, "cuda")
+    seconds(loss, data)
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()  # the gradients of the first evaluation, as many as the second makes
+    duration = seconds(loss, data)
+    return Peak((torch.cuda.max_memory_allocated() - before) / 2**20, duration)
+
+
+def _on_cpu(case: Case, variant: str) -> Peak | None:
+    """The resident memory of a fresh process."""
+    if not FORGET_PEAK.exists():
+        return None
+    receiver, sender = _processes().Pipe(duplex=False)
+    process = _processes().Process(target=_send_peak, args=(case, variant, sender))
+    process.start()
+    sender.close()
+    try:
+        result: Peak = receiver.recv()
+    except EOFError:
+        return None
+    finally:
+        process.join()
+    return result
+
+
+@cache
+def _processes() -> ForkServerContext:
+    """Fresh processes that have the imports behind them: without this, imports take longer than most measurements."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ecgloss.functional", "lightly.loss", "pytorch_metric_learning.losses"])
+    return context
+
+
+def _send_peak(case: Case, variant: str, sender: Connection) -> None:
+    """Measure in this process, which nothing else has used."""
+    loss = variants(case, "cpu")[variant]
+    # A compiler needs more memory than what it compiles, so that one is called at its own size first. Elsewhere that
+    # would hide what a library keeps between calls.
+    seconds(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64), "cpu"))
+    data = inputs(case, "cpu")
+    for z in data[:2]:
+        z.grad = torch.ones_like(z)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory that stays resident would serve the evaluation unseen
+    FORGET_PEAK.write_text("5", encoding="utf-8")
+    before = _peak_kib()
+    begin = time.perf_counter()
+    loss(*data).backward()
+    duration = time.perf_counter() - begin
+    sender.send(Peak((_peak_kib() - before) / 1024, duration))
+
+
+def _peak_kib() -> int:
+    """Largest resident memory of this process, as Linux counts it."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

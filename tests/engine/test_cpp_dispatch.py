@@ -1,0 +1,122 @@
+"""Which backend is chosen, with and without the C++ extension, and what is said when it is missing."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pytest
+import torch
+from backends import needs_cpp
+
+import ecgloss
+import ecgloss.functional as F
+from ecgloss.engine import dispatch, pair_stats
+from ecgloss.info import describe
+from ecgloss.pairs import view_pairs
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def views(rng):
+    return [torch.randn(40, 8, generator=rng) for _ in range(2)]
+
+
+@pytest.fixture
+def not_built(monkeypatch):
+    """A machine without a compiler."""
+    monkeypatch.setattr(dispatch, "_EXTENSION", None)
+    monkeypatch.delenv("ECGLOSS_BACKEND", raising=False)
+    dispatch._announce_fallback.cache_clear()
+    yield
+    dispatch._announce_fallback.cache_clear()
+
+
+@pytest.fixture
+def no_environment(monkeypatch):
+    monkeypatch.delenv("ECGLOSS_BACKEND", raising=False)
+
+
+def test_the_backends_are_those_of_the_documentation():
+    status = {s.name: s for s in ecgloss.backends()}
+    assert list(status) == ["triton", "cpp", "chunked", "reference"]
+    assert status["cpp"].usable == (dispatch._EXTENSION is not None)
+    assert status["chunked"].usable
+    assert status["reference"].usable
+
+
+@needs_cpp
+def test_cpu_tensors_get_the_kernels_without_asking(views, no_environment):
+    assert dispatch.select_backend("auto", CPU) == "cpp"
+    assert dispatch.select_backend("auto", torch.device("cuda")) == "chunked"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(F.ntxent(*views), F.ntxent(*views, backend="cpp"))
+
+
+@needs_cpp
+def test_the_status_says_what_the_kernels_run_on():
+    note = next(s.note for s in ecgloss.backends() if s.name == "cpp")
+    assert dispatch._EXTENSION.instruction_set() in note
+    assert dispatch._EXTENSION.threading() in note
+    assert note in describe()
+
+
+@pytest.mark.usefixtures("not_built")
+def test_without_the_extension_auto_works_and_says_so_once(views):
+    expected = F.ntxent(*views, backend="chunked")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert torch.equal(F.ntxent(*views), expected)
+        F.clef(*views, torch.linspace(0, 1, 40))
+    assert [w.category for w in seen] == [RuntimeWarning]
+    assert re.search("extension was not built.*slower chunked backend.*ecgloss info", str(seen[0].message))
+
+
+@pytest.mark.usefixtures("not_built")
+def test_without_the_extension_asking_for_it_says_why_it_cannot_be(views):
+    with pytest.raises(ValueError, match=r"backend 'cpp' is not usable here: the C\+\+ extension was not built"):
+        F.ntxent(*views, backend="cpp")
+    status = next(s for s in ecgloss.backends() if s.name == "cpp")
+    assert not status.usable
+    assert "not built" in status.note
+    assert "not usable: " + status.note in describe()
+
+
+@pytest.mark.usefixtures("not_built")
+def test_asking_for_a_plain_backend_by_name_announces_nothing(views):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        F.ntxent(*views, backend="chunked")
+        F.ntxent(*views, backend="reference")
+
+
+@pytest.mark.parametrize("name", ["chunked", "reference", pytest.param("cpp", marks=needs_cpp)])
+def test_the_environment_overrides_auto_alone(name, views, monkeypatch):
+    monkeypatch.setenv("ECGLOSS_BACKEND", name)
+    assert dispatch.select_backend("auto", CPU) == name
+    assert dispatch.select_backend("reference", CPU) == "reference"
+    assert torch.equal(F.ntxent(*views), F.ntxent(*views, backend=name))
+
+
+def test_the_environment_may_ask_for_the_kernels_of_a_machine_that_has_none(views, not_built, monkeypatch):
+    monkeypatch.setenv("ECGLOSS_BACKEND", "cpp")
+    with pytest.raises(ValueError, match=r"environment variable ECGLOSS_BACKEND.*'cpp' is not usable here"):
+        F.ntxent(*views)
+
+
+def test_an_empty_environment_variable_is_none(monkeypatch):
+    monkeypatch.setenv("ECGLOSS_BACKEND", "")
+    assert dispatch.select_backend("auto", torch.device("cuda")) == "chunked"
+
+
+@needs_cpp
+@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_tensors_of_another_device_are_refused_instead_of_read(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    z = torch.ones(4, 3, device=device)
+    with pytest.raises(ValueError, match=f"'cpp' computes on a CPU; got tensors on {device}"):
+        pair_stats(z, None, 0.1, view_pairs(2), backend="cpp")
