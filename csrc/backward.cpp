@@ -51,7 +51,7 @@ struct Factors {
 
  private:
   void set(const Problem<T>& problem, int64_t which, int64_t i, double lse, double gradient) {
-    if (lse == -INFINITY) return;  // a sum of nothing has no gradient
+    if (lse == -INFINITY) return;    // a sum of nothing has no gradient
     constexpr double kLargest = 85;  // e^85 is still a single precision number
     double offset = 1;
     if (!problem.shared) {
@@ -147,9 +147,9 @@ double backward(Problem<T> problem, const RuleSource& source, int threads, const
   };
   run(schedule, threads, [&](const Turn& turn, int thread) {
     kernel.backward_tile({&problem, plan.tile(problem, turn), work[thread], rows.view(problem),
-                          square ? rows.view(problem) : columns.view(problem), alignment,
-                          holds(turn), positive.empty() ? nullptr : positive.data(),
-                          row_gradient, square ? row_gradient : column_gradient,
+                          square ? rows.view(problem) : columns.view(problem), alignment, holds(turn),
+                          positive.empty() ? nullptr : positive.data(), row_gradient,
+                          square ? row_gradient : column_gradient,
                           wants_temperature ? &temperature[static_cast<size_t>(turn.row)] : nullptr});
   });
   double total = problem.reference * outer;

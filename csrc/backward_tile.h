@@ -109,16 +109,17 @@ void add_extremes(const BackwardTask<T>& task) {
   }
 }
 
-// out panels (width x 48 each) += (panels of `vectors`) (G by rows of vectors). Rows of G beyond the valid ones are never
-// written; they reach padding only.
+// out panels (width x 48 each) += (panels of `vectors`) (G by rows of vectors). Rows of G beyond the valid ones are
+// never written; they reach padding only.
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
                        const Block& outputs, T* out) {
   const int64_t width = problem.width, last = vectors.count - (vectors.panels - 1) * kPanel;
   const Inner inner{kPanel, 1, vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
   for (int64_t op = 0; op < outputs.panels; ++op) {
-    multiply_rows<T>(width, inner, panels + vectors.panel * kPanel * width, gradient + op * vectors.panels * kPanel * kPanel,
-                     out + (outputs.panel + op) * kPanel * width, true);
+    multiply_rows<T>(width, inner, panels + vectors.panel * kPanel * width,
+                     gradient + op * vectors.panels * kPanel * kPanel, out + (outputs.panel + op) * kPanel * width,
+                     true);
   }
 }
 
@@ -129,7 +130,8 @@ void backward_tile(const BackwardTask<T>& task) {
   const bool general = prepare_tile<T, R>(problem, tile, task.work) || !problem.shared;
   double moment;
   if (R::kWeighted && problem.similarity != Similarity::none) {
-    moment = general ? gradient_strips<T, R, true, R::kWeighted>(task) : gradient_strips<T, R, false, R::kWeighted>(task);
+    moment =
+        general ? gradient_strips<T, R, true, R::kWeighted>(task) : gradient_strips<T, R, false, R::kWeighted>(task);
   } else {
     moment = general ? gradient_strips<T, R, true, false>(task) : gradient_strips<T, R, false, false>(task);
   }

@@ -27,7 +27,8 @@ T* pointer(Address address) {
 
 // [square, positive, excluded shifts ...]
 Layout layout_of(const std::vector<int64_t>& words) {
-  if (words.size() < 2 || words.size() > 2 + kMaxExcluded) throw std::invalid_argument("layout has 2 to 10 words: square, positive, at most 8 excluded shifts");
+  if (words.size() < 2 || words.size() > 2 + kMaxExcluded)
+    throw std::invalid_argument("layout has 2 to 10 words: square, positive, at most 8 excluded shifts");
   Layout layout;
   layout.square = words[0] != 0;
   layout.positive = words[1];
@@ -37,7 +38,8 @@ Layout layout_of(const std::vector<int64_t>& words) {
 }
 
 // words: kind, norm, absolute, unknown is zero, revert, overlap, samples, values per sample or row;
-// numbers: alpha, fixed scale, threshold; addresses (0 for none): values, column values, missing, row and column labels.
+// numbers: alpha, fixed scale, threshold; addresses (0 for none): values, column values, missing, row and column
+// labels.
 RuleSource rule_of(const std::vector<int64_t>& words, const std::vector<double>& numbers,
                    const std::vector<Address>& addresses) {
   if (words.size() != 8 || numbers.size() != 3 || addresses.size() != 5) {
@@ -89,19 +91,25 @@ template <class T>
 void run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vector<Address>& panels,
                  const std::vector<Address>& norms, const std::vector<Address>& outputs,
                  const std::vector<int64_t>& layout_words, const std::vector<int64_t>& rule_words,
-                 const std::vector<double>& rule_numbers, const std::vector<Address>& rule_addresses, double tau, int similarity,
-                 std::pair<double, double> term_weights, int threads) {
+                 const std::vector<double>& rule_numbers, const std::vector<Address>& rule_addresses, double tau,
+                 int similarity, std::pair<double, double> term_weights, int threads) {
   const Layout layout = layout_of(layout_words);
   const RuleSource rule = rule_of(rule_words, rule_numbers, rule_addresses);
   py::gil_scoped_release unlocked;
-  pack<T>({pointer<const T>(inputs[0]), sizes.first, pointer<const T>(inputs[1])}, sizes.n, sizes.width, pointer<T>(panels[0]), pointer<T>(norms[0]), threads);
+  pack<T>({pointer<const T>(inputs[0]), sizes.first, pointer<const T>(inputs[1])}, sizes.n, sizes.width,
+          pointer<T>(panels[0]), pointer<T>(norms[0]), threads);
   if (!layout.square) {
-    pack<T>({pointer<const T>(inputs[2]), sizes.m, nullptr}, sizes.m, sizes.width, pointer<T>(panels[1]), pointer<T>(norms[1]), threads);
+    pack<T>({pointer<const T>(inputs[2]), sizes.m, nullptr}, sizes.m, sizes.width, pointer<T>(panels[1]),
+            pointer<T>(norms[1]), threads);
   }
   const auto problem = problem_of<T>(sizes, panels[0], panels[layout.square ? 0 : 1], layout, tau, similarity);
   T* rows = pointer<T>(outputs[3]);
-  const RowStatistics<T> statistics{rows, rows + sizes.n, rows + 2 * sizes.n, rows + 3 * sizes.n,
-                                    pointer<double>(outputs[4]), pointer<double>(outputs[5])};
+  const RowStatistics<T> statistics{rows,
+                                    rows + sizes.n,
+                                    rows + 2 * sizes.n,
+                                    rows + 3 * sizes.n,
+                                    pointer<double>(outputs[4]),
+                                    pointer<double>(outputs[5])};
   Scalars& scalars = *pointer<Scalars>(outputs[6]);
   scalars = Scalars();
   forward<T>(problem, rule, threads, statistics, scalars);
@@ -117,10 +125,11 @@ void run_forward(Sizes sizes, const std::vector<Address>& inputs, const std::vec
 // (0: not wanted); limits: largest numbers of the types of q and k.
 template <class T>
 double run_backward(Sizes sizes, Address gradient, double entropy_gradient, double error_gradient,
-                    const std::vector<Address>& panels, const std::vector<Address>& norms, const std::vector<Address>& saved,
-                    const std::vector<Address>& accumulators, const std::vector<Address>& outputs,
-                    const std::vector<int64_t>& layout_words, const std::vector<int64_t>& rule_words,
-                    const std::vector<double>& rule_numbers, const std::vector<Address>& rule_addresses, double tau, int similarity, int threads,
+                    const std::vector<Address>& panels, const std::vector<Address>& norms,
+                    const std::vector<Address>& saved, const std::vector<Address>& accumulators,
+                    const std::vector<Address>& outputs, const std::vector<int64_t>& layout_words,
+                    const std::vector<int64_t>& rule_words, const std::vector<double>& rule_numbers,
+                    const std::vector<Address>& rule_addresses, double tau, int similarity, int threads,
                     bool wants_temperature, std::pair<double, double> limits) {
   const Layout layout = layout_of(layout_words);
   const RuleSource rule = rule_of(rule_words, rule_numbers, rule_addresses);
@@ -131,13 +140,13 @@ double run_backward(Sizes sizes, Address gradient, double entropy_gradient, doub
                                       entropy_gradient, error_gradient};
   const double temperature =
       backward<T>(problem, rule, threads, pointer<const double>(saved[0]), pointer<const double>(saved[1]),
-                  *pointer<const Scalars>(saved[2]), row_gradients, pointer<T>(accumulators[0]), pointer<T>(accumulators[1]),
-                  wants_temperature);
+                  *pointer<const Scalars>(saved[2]), row_gradients, pointer<T>(accumulators[0]),
+                  pointer<T>(accumulators[1]), wants_temperature);
   unpack_gradient<T>(pointer<const T>(accumulators[0]), problem.rows, pointer<const T>(norms[0]), sizes.n, sizes.width,
                      limits.first, {pointer<T>(outputs[0]), sizes.first, pointer<T>(outputs[1])}, threads);
   if (outputs[2] != 0) {
-    unpack_gradient<T>(pointer<const T>(accumulators[1]), problem.columns, pointer<const T>(norms[1]), sizes.m, sizes.width,
-                       limits.second, {pointer<T>(outputs[2]), sizes.m, nullptr}, threads);
+    unpack_gradient<T>(pointer<const T>(accumulators[1]), problem.columns, pointer<const T>(norms[1]), sizes.m,
+                       sizes.width, limits.second, {pointer<T>(outputs[2]), sizes.m, nullptr}, threads);
   }
   return temperature;
 }

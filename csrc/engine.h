@@ -11,8 +11,9 @@ namespace ecgloss {
 struct Scalars {
   double cross_entropy = 0;  // mean over rows of log(e^positive + e^negative) - positive; 0 without single positives
   double squared_error = 0, reference = 0;
-  double low = 0, high = 0, low_ties = 0, high_ties = 0;  // extremes as the tiles see them, and entries that get gradient
-  double range_low = 0, range_high = 0;                   // what S is scaled with
+  double low = 0, high = 0, low_ties = 0,
+         high_ties = 0;                  // extremes as the tiles see them, and entries that get gradient
+  double range_low = 0, range_high = 0;  // what S is scaled with
   double y = 0, yy = 0, yw = 0, w = 0, ww = 0;
 };
 constexpr int64_t kScalars = sizeof(Scalars) / sizeof(double);

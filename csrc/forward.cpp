@@ -25,8 +25,8 @@ namespace {
 template <class T>
 struct Gathered {
   int64_t padded;
-  std::vector<double> sums;    // [4][padded]
-  std::vector<T> offsets;      // [2][padded]
+  std::vector<double> sums;  // [4][padded]
+  std::vector<T> offsets;    // [2][padded]
 
   Gathered(int64_t n, bool own_offsets) : padded(panels_of(n) * kPanel), sums(static_cast<size_t>(4 * padded), 0.0) {
     if (own_offsets) offsets.assign(static_cast<size_t>(2 * padded), -std::numeric_limits<T>::infinity());
@@ -45,7 +45,9 @@ struct Gathered {
   }
 };
 
-double log_sum(double sum, double offset, double tau) { return sum > 0 || std::isnan(sum) ? std::log(sum) + offset / tau : -INFINITY; }
+double log_sum(double sum, double offset, double tau) {
+  return sum > 0 || std::isnan(sum) ? std::log(sum) + offset / tau : -INFINITY;
+}
 
 double squared_error(const Scalars& s, Similarity similarity, double pairs) {
   const Rescale scale(similarity, s.range_low, s.range_high);
@@ -68,8 +70,8 @@ double product(const Problem<T>& problem, int64_t row, int64_t column) {
 }
 
 template <class T>
-void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<double>& row_factor, const RowStatistics<T>& out,
-           double& cross_entropy) {
+void write(const Problem<T>& problem, Gathered<T>& rows, const std::vector<double>& row_factor,
+           const RowStatistics<T>& out, double& cross_entropy) {
   double total = 0;
   const RowSums<T> sums = rows.view();
   for (int64_t i = 0; i < problem.n; ++i) {
@@ -119,9 +121,17 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
   std::fill_n(statistics.block_extremes, blocks, INFINITY);
   std::fill_n(statistics.block_extremes + blocks, blocks, -INFINITY);
   const auto task = [&](const Turn& turn, int thread) -> ForwardTask<T> {
-    return {&problem, plan.tile(problem, turn), work[thread], rows.view(), square ? rows.view() : columns.view(),
-            &moments[static_cast<size_t>(turn.row)], &extremes[static_cast<size_t>(thread)],
-            statistics.block_extremes, blocks, turn.row, turn.column};
+    return {&problem,
+            plan.tile(problem, turn),
+            work[thread],
+            rows.view(),
+            square ? rows.view() : columns.view(),
+            &moments[static_cast<size_t>(turn.row)],
+            &extremes[static_cast<size_t>(thread)],
+            statistics.block_extremes,
+            blocks,
+            turn.row,
+            turn.column};
   };
   if (!problem.shared) {
     run(schedule, threads, [&](const Turn& turn, int thread) { kernel.largest_tile(task(turn, thread)); });
@@ -138,13 +148,14 @@ void forward(Problem<T> problem, const RuleSource& source, int threads, const Ro
   scalars.low_ties = static_cast<double>(all.low_ties), scalars.high_ties = static_cast<double>(all.high_ties);
   scalars.range_low = product(problem, all.low_row, all.low_column);
   scalars.range_high = all.high;
-  // A unit row's similarity to itself is 1, whatever rounding makes of it, and where a similarity is 1 its gradient lies
-  // along the row, which normalisation takes away.
+  // A unit row's similarity to itself is 1, whatever rounding makes of it, and where a similarity is 1 its gradient
+  // lies along the row, which normalisation takes away.
   if (scalars.high > 0.5) scalars.range_high = 1, scalars.high_ties = 0;
   for (const Moments& m : moments) {
     scalars.y += m.y, scalars.yy += m.yy, scalars.yw += m.yw, scalars.w += m.w, scalars.ww += m.ww;
   }
-  scalars.squared_error = squared_error(scalars, problem.similarity, static_cast<double>(problem.n) * static_cast<double>(problem.m));
+  scalars.squared_error =
+      squared_error(scalars, problem.similarity, static_cast<double>(problem.n) * static_cast<double>(problem.m));
 }
 
 template void forward(Problem<float>, const RuleSource&, int, const RowStatistics<float>&, Scalars&);

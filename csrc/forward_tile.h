@@ -5,7 +5,8 @@
 // Row sums stay in registers' width until the tile is done; a mirrored tile adds the same e to its columns' sums.
 #pragma once
 
-#include "rules.h"
+#include "exponentials.h"
+#include "moments.h"
 #include "tiles.h"
 
 namespace ecgloss {
@@ -15,67 +16,6 @@ template <class T>
 struct Sums {
   Vector<T> negative, positive, similarity, count;
 };
-
-// What one vector of pairs weighs: omega of the negatives, w of the positives.
-template <class T>
-struct Weights {
-  Vector<T> risk;      // W, 0 where the pair is excluded
-  Vector<T> negative;  // omega
-  Vector<T> positive;
-};
-
-template <class T, class R, bool kGeneral>
-ECGLOSS_INLINE Weights<T> weigh(const R& rule, const Rule<T>& facts, int64_t i, int64_t j, Vector<T> cosine,
-                                Vector<T> keep) {
-  Weights<T> w{{}, broadcast(T(1)), {}};
-  if constexpr (R::kWeighted) {
-    w.risk = rule.weight(i, j);
-    if (kGeneral) w.risk *= keep;
-    if (facts.weighting == Weighting::linear) w.negative = w.risk;
-    if (facts.weighting == Weighting::exponential) w.negative = exp2<T>(w.risk * kLog2E<T>);
-  }
-  if constexpr (R::kDense) rule.relate(i, j, cosine, w.positive, w.negative);
-  if (kGeneral) {
-    w.negative *= keep;
-    w.positive *= keep;
-  }
-  return w;
-}
-
-// log2(e)/tau in two parts: rounded to one number it would shift all exponentials the same way.
-template <class T>
-struct Scale {
-  T high, low;
-  explicit Scale(double tau)
-      : high(static_cast<T>(1.4426950408889634074 / tau)),
-        low(static_cast<T>(1.4426950408889634074 / tau - static_cast<double>(high))) {}
-  ECGLOSS_INLINE Vector<T> operator()(Vector<T> s) const { return s * high + s * low; }
-};
-
-// omega exp((S - 1)/tau) with one exponential: e^W goes into the exponent.
-template <class T, class R, bool kGeneral>
-ECGLOSS_INLINE Vector<T> shared_exponential(const R& rule, const Rule<T>& facts, Vector<T> s, Scale<T> scale, int64_t i, int64_t j,
-                                            Vector<T> keep, Vector<T>& risk) {
-  Vector<T> x = scale(s - T(1));
-  if constexpr (R::kWeighted) {
-    risk = rule.weight(i, j);
-    if (kGeneral) risk *= keep;
-    if (facts.weighting == Weighting::exponential) x += risk * kLog2E<T>;
-  }
-  Vector<T> e = exp2<T>(x);
-  if constexpr (R::kWeighted) {
-    if (facts.weighting == Weighting::linear) e *= risk;
-  }
-  if (kGeneral) e *= keep;
-  return e;
-}
-
-// exp((s - offset)/tau) about an offset that excluded pairs may exceed by any amount: finite, so that 0 times it is 0.
-template <class T>
-ECGLOSS_INLINE Vector<T> offset_exponential(Vector<T> s, Vector<T> offset, Scale<T> scale) {
-  const Vector<T> x = scale(s - offset);
-  return exp2<T>(x > broadcast(Lanes<T>::kHighest) ? broadcast(Lanes<T>::kHighest) : x);
-}
 
 // Row sums of the tile's vectors, kept in the workspace as [statistic][row][lanes].
 template <class T>
@@ -109,97 +49,6 @@ void add_columns(const ForwardTask<T>& task, int64_t first, const Sums<T>* colum
     }
   }
 }
-
-// Extremes of a tile and the number of its entries that equal them, merged into those seen before.
-template <class T>
-void merge_extremes(const ForwardTask<T>& task, T low, T high) {
-  const int32_t blocks[2] = {task.row_block, task.column_block};
-  for (const int32_t block : blocks) {
-    double* lows = task.block_extremes + block;
-    double* highs = lows + task.block_count;
-    *lows = low < *lows ? low : *lows;
-    *highs = high > *highs ? high : *highs;
-  }
-  Extremes& best = *task.extremes;
-  if (low > best.low && high < best.high) return;
-  const Tile<T>& tile = task.tile;
-  Extremes found{low, high, 0, 0, -1, -1};
-  for (int64_t i = 0; i < tile.rows.count; ++i) {
-    for (int64_t j = 0; j < tile.columns.count; ++j) {
-      const T s = task.work.similarities[entry(tile, i, j)];
-      if (s == low && found.low_ties++ == 0) found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
-      found.high_ties += s == high;
-    }
-  }
-  const int64_t copies = tile.mirrored ? 2 : 1;
-  found.low_ties *= copies;
-  found.high_ties *= copies;
-  merge(best, found);
-}
-
-template <class T>
-struct MomentSums {
-  Vector<T> y, yy, yw, w, ww;
-};
-
-// Sums in three stages, a few rows and a strip in T, all else in double: long sums of equal numbers would round the same
-// way every time.
-template <class T>
-struct TileMoments {
-  Vector<T> low, high;
-  MomentSums<T> rows = {}, strip = {};
-
-  TileMoments() : low(broadcast(T(__builtin_inff()))), high(broadcast(T(-__builtin_inff()))) {}
-
-  template <bool kGeneral>
-  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T reference, Vector<T> inside) {
-    Vector<T> deviation = s - reference;
-    if (kGeneral) {
-      deviation *= inside;
-      const Mask<T> valid = inside > T(0);
-      low = minimum<T>(low, valid ? s : low);
-      high = maximum<T>(high, valid ? s : high);
-    } else {
-      low = minimum<T>(low, s);
-      high = maximum<T>(high, s);
-    }
-    rows.y += deviation;
-    rows.yy += deviation * deviation;
-    rows.yw += deviation * weight;
-    rows.w += weight;
-    rows.ww += weight * weight;
-  }
-
-  ECGLOSS_INLINE void fold() {
-    strip.y += rows.y;
-    strip.yy += rows.yy;
-    strip.yw += rows.yw;
-    strip.w += rows.w;
-    strip.ww += rows.ww;
-    rows = MomentSums<T>{};
-  }
-
-  void flush(Moments& total, double copies) {
-    fold();
-    total.y += copies * sum<T>(strip.y);
-    total.yy += copies * sum<T>(strip.yy);
-    total.yw += copies * sum<T>(strip.yw);
-    total.w += copies * sum<T>(strip.w);
-    total.ww += copies * sum<T>(strip.ww);
-    strip = MomentSums<T>{};
-  }
-
-  T lowest() const {
-    T x = low[0];
-    for (int l = 1; l < kLanes<T>; ++l) x = low[l] < x ? low[l] : x;
-    return x;
-  }
-  T highest() const {
-    T x = high[0];
-    for (int l = 1; l < kLanes<T>; ++l) x = high[l] > x ? high[l] : x;
-    return x;
-  }
-};
 
 template <class T, class R, bool kGeneral, bool kAlign>
 void forward_strips(const ForwardTask<T>& task) {
@@ -250,10 +99,13 @@ void forward_strips(const ForwardTask<T>& task) {
           const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
           rows.negative += w.negative * offset_exponential<T>(s, broadcast(task.row_sums.negative_offset[row]), scale);
-          columns[v].negative += w.negative * offset_exponential<T>(s, load(task.column_sums.negative_offset + j), scale);
+          columns[v].negative +=
+              w.negative * offset_exponential<T>(s, load(task.column_sums.negative_offset + j), scale);
           if (R::kDense) {
-            rows.positive += w.positive * offset_exponential<T>(s, broadcast(task.row_sums.positive_offset[row]), scale);
-            columns[v].positive += w.positive * offset_exponential<T>(s, load(task.column_sums.positive_offset + j), scale);
+            rows.positive +=
+                w.positive * offset_exponential<T>(s, broadcast(task.row_sums.positive_offset[row]), scale);
+            columns[v].positive +=
+                w.positive * offset_exponential<T>(s, load(task.column_sums.positive_offset + j), scale);
             rows.similarity += w.positive * s, rows.count += w.positive;
             columns[v].similarity += w.positive * s, columns[v].count += w.positive;
           }
@@ -338,27 +190,6 @@ void largest_tile(const ForwardTask<T>& task) {
       }
     }
   }
-}
-
-// Sum of W, or of e^W, of row i over columns 0 .. columns - 1; W counts as 0 in the columns `own`.
-template <class T, class R>
-void weight_sums(const Problem<T>& problem, int64_t row, int64_t columns, bool exponential, const int64_t* own,
-                 double* total) {
-  const R rule(problem.rule);
-  Vector<T> index;
-  for (int l = 0; l < kLanes<T>; ++l) index[l] = static_cast<T>(l);
-  Vector<T> sums = {};
-  *total = 0;
-  for (int64_t j = 0; j < columns; j += kLanes<T>) {
-    Vector<T> w = rule.weight(row, j);
-    for (int t = 0; t < kMaxExcluded; ++t) {
-      w = index == broadcast(static_cast<T>(own[t] - j)) ? broadcast(T(0)) : w;
-    }
-    if (exponential) w = exp2<T>(w * kLog2E<T>);
-    sums += index < broadcast(static_cast<T>(columns - j)) ? w : broadcast(T(0));
-    if (j % 4096 == 0) *total += sum<T>(sums), sums = Vector<T>{};  // short runs in T
-  }
-  *total += sum<T>(sums);
 }
 
 }  // namespace

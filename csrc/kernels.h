@@ -7,7 +7,6 @@
 namespace ecgloss {
 namespace {
 
-
 // Calls f with a null pointer whose type is the rule a problem holds.
 template <class T, class F>
 void with_rule(const Problem<T>& problem, F f) {
@@ -70,10 +69,11 @@ double multiply_adds(int64_t rounds) {
   return static_cast<double>(rounds) * kChains * kLanes<float>;
 }
 
-constexpr Kernels<float> kSingle = {kLanes<float>, any_largest<float>, any_forward<float>, any_backward<float>,
+constexpr Kernels<float> kSingle = {kLanes<float>,     any_largest<float>,  any_forward<float>,    any_backward<float>,
                                     pack_panel<float>, unpack_panel<float>, any_weight_sums<float>};
-constexpr Kernels<double> kWide = {kLanes<double>, any_largest<double>, any_forward<double>, any_backward<double>,
-                                   pack_panel<double>, unpack_panel<double>, any_weight_sums<double>};
+constexpr Kernels<double> kWide = {kLanes<double>,         any_largest<double>, any_forward<double>,
+                                   any_backward<double>,   pack_panel<double>,  unpack_panel<double>,
+                                   any_weight_sums<double>};
 
 }  // namespace
 }  // namespace ecgloss

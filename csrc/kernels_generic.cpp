@@ -1,4 +1,5 @@
-// The kernels compiled for the compiler's own choice of instructions: any processor, any compiler with vector extensions.
+// The kernels compiled for the compiler's own choice of instructions: any processor, any compiler with vector
+// extensions.
 #include "problem.h"
 
 #if defined(__GNUC__) && !(defined(__aarch64__))

@@ -1,9 +1,9 @@
 // C[rows][48] (+)= A B: everything that costs N^2 D goes through here.
 //
-// B is a panel, rows of 48. A element (r, t) is at a[r * row + t * step]: rows of a panel (1, 48) or rows of its transpose
-// (48, 1). Budget: ECGLOSS_STRIP_ROWS x ECGLOSS_STRIP_VECTORS accumulators, the vectors of one row of B and one broadcast
-// stay in registers; a step's ECGLOSS_STRIP_ROWS broadcasts and ECGLOSS_STRIP_VECTORS loads feed their product of
-// multiply-adds.
+// B is a panel, rows of 48. A element (r, t) is at a[r * row + t * step]: rows of a panel (1, 48) or rows of its
+// transpose (48, 1). Budget: ECGLOSS_STRIP_ROWS x ECGLOSS_STRIP_VECTORS accumulators, the vectors of one row of B and
+// one broadcast stay in registers; a step's ECGLOSS_STRIP_ROWS broadcasts and ECGLOSS_STRIP_VECTORS loads feed their
+// product of multiply-adds.
 #pragma once
 
 #include "vector.h"
@@ -13,10 +13,10 @@ namespace {
 
 // Where A lies, and how far the inner dimension goes: whole panels of `steps`, the last one shorter.
 struct Inner {
-  int64_t row, step;        // strides of A
+  int64_t row, step;  // strides of A
   int64_t panels;
-  int64_t steps, last;      // of every panel but the last, of the last
-  int64_t a_next, b_next;   // from one panel to the next
+  int64_t steps, last;     // of every panel but the last, of the last
+  int64_t a_next, b_next;  // from one panel to the next
 };
 
 template <class T, int kRows>

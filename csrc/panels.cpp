@@ -10,7 +10,8 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kChains = 8;  // independent sums, which the compiler turns into vectors
+constexpr int64_t kSampled = 8;  // panels that stand for all rows
+constexpr int64_t kChains = 8;   // independent sums, which the compiler turns into vectors
 
 }  // namespace
 
@@ -42,7 +43,7 @@ void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t
 
 template <class T>
 std::vector<double> mean_row(const T* panels, int64_t n, int64_t width) {
-  const int64_t all = panels_of(n), step = std::max<int64_t>(1, all / 16);
+  const int64_t all = panels_of(n), step = std::max<int64_t>(1, (all + kSampled - 1) / kSampled);
   std::vector<double> means(static_cast<size_t>(width), 0.0);
   int64_t rows = 0;
   for (int64_t p = 0; p < all; p += step) {
@@ -53,7 +54,8 @@ std::vector<double> mean_row(const T* panels, int64_t n, int64_t width) {
       for (int64_t i = 0; i < kPanel; i += kChains) {
         for (int64_t c = 0; c < kChains; ++c) chains[c] += values[i + c];
       }
-      for (T part : chains) means[static_cast<size_t>(d)] += part;
+      means[static_cast<size_t>(d)] +=
+          ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
     }
   }
   for (double& mean : means) mean /= static_cast<double>(rows);
@@ -70,8 +72,10 @@ double mean_similarity(const T* rows, int64_t n, const T* columns, int64_t m, in
 
 template void pack(const Rows<const float>&, int64_t, int64_t, float*, float*, int);
 template void pack(const Rows<const double>&, int64_t, int64_t, double*, double*, int);
-template void unpack_gradient(const float*, const float*, const float*, int64_t, int64_t, double, const Rows<float>&, int);
-template void unpack_gradient(const double*, const double*, const double*, int64_t, int64_t, double, const Rows<double>&, int);
+template void unpack_gradient(const float*, const float*, const float*, int64_t, int64_t, double, const Rows<float>&,
+                              int);
+template void unpack_gradient(const double*, const double*, const double*, int64_t, int64_t, double,
+                              const Rows<double>&, int);
 template double mean_similarity(const float*, int64_t, const float*, int64_t, int64_t);
 template double mean_similarity(const double*, int64_t, const double*, int64_t, int64_t);
 

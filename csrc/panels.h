@@ -23,10 +23,10 @@ void pack(const Rows<const T>& rows, int64_t n, int64_t width, T* panels, T* nor
 // their gradient, 1e12 g, is cut at +-limit, the largest number of the caller's type.
 //   gradient, panels: panels; out [n][width], a null piece is not wanted
 template <class T>
-void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit, const Rows<T>& out,
-                     int threads);
+void unpack_gradient(const T* gradient, const T* panels, const T* norms, int64_t n, int64_t width, double limit,
+                     const Rows<T>& out, int threads);
 
-// Mean row of q times mean row of k, each over at most 16 panels.
+// Mean row of q times mean row of k, each over at most 8 panels.
 template <class T>
 double mean_similarity(const T* rows, int64_t n, const T* columns, int64_t m, int64_t width);
 

@@ -54,7 +54,8 @@ void for_each(int64_t n, int threads, const std::function<void(int64_t)>& body) 
   }
   std::atomic<int64_t> next{0};
   in_parallel(used, [&](int) {
-    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n; i = next.fetch_add(1, std::memory_order_relaxed)) {
+    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
+         i = next.fetch_add(1, std::memory_order_relaxed)) {
       body(i);
     }
   });

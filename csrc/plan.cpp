@@ -6,7 +6,8 @@ namespace ecgloss {
 namespace {
 
 constexpr int64_t kLargest = 3;  // panels: 144 x 144 pairs and what belongs to them stay in the second cache
-constexpr int64_t kParallelBlocks = 16;  // enough blocks for threads to work beside each other, where there are rows enough
+constexpr int64_t kParallelBlocks =
+    16;                       // enough blocks for threads to work beside each other, where there are rows enough
 constexpr size_t kLine = 64;  // bytes
 
 int64_t block_size(int64_t panels) { return std::clamp(panels / kParallelBlocks, int64_t{1}, kLargest); }
@@ -28,12 +29,14 @@ Plan::Plan(const Problem<T>& problem) : all_rows_(panels_of(problem.n)), all_col
 
 Schedule Plan::schedule(bool square) const {
   const auto rows = static_cast<int32_t>(count(all_rows_, row_panels_));
-  return square ? square_schedule(rows) : rectangular_schedule(rows, static_cast<int32_t>(count(all_columns_, column_panels_)));
+  return square ? square_schedule(rows)
+                : rectangular_schedule(rows, static_cast<int32_t>(count(all_columns_, column_panels_)));
 }
 
 template <class T>
 Tile<T> Plan::tile(const Problem<T>& problem, const Turn& turn) const {
-  return {block(turn.row, row_panels_, all_rows_, problem.n), block(turn.column, column_panels_, all_columns_, problem.m),
+  return {block(turn.row, row_panels_, all_rows_, problem.n),
+          block(turn.column, column_panels_, all_columns_, problem.m),
           problem.layout.square && turn.row != turn.column};
 }
 

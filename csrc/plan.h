@@ -24,8 +24,8 @@ class Plan {
   Tile<T> tile(const Problem<T>& problem, const Turn& turn) const;
 
  private:
-  int64_t row_panels_, column_panels_;    // per block
-  int64_t all_rows_, all_columns_;        // panels
+  int64_t row_panels_, column_panels_;  // per block
+  int64_t all_rows_, all_columns_;      // panels
 };
 
 // Scratch of all threads, aligned to cache lines.

@@ -36,7 +36,7 @@ template <class T>
 struct Rule {
   Kind kind = Kind::uniform;
   Weighting weighting = Weighting::none;
-  int64_t n_values = 0;       // C: risks of a sample, metadata of a row; for features their number F
+  int64_t n_values = 0;  // C: risks of a sample, metadata of a row; for features their number F
   const T* row_values = nullptr;
   const T* column_values = nullptr;
   int64_t row_stride = 0;     // padded n
@@ -47,8 +47,8 @@ struct Rule {
   const T* row_missing = nullptr;  // f; null: M = 1
   const T* column_missing = nullptr;
   T slope = 0, alpha = 0, neutral = 0, fallback = 0;  // W = fallback + M (D - fallback)
-  T ceiling = 0;  // of slope * distance, where the risk scale is fixed
-  bool absolute = false;  // q = 1
+  T ceiling = 0;                                      // of slope * distance, where the risk scale is fixed
+  bool absolute = false;                              // q = 1
   bool clip = false;
   bool plain = false;  // one known risk, q = 2, no ceiling
   // labels, features
@@ -79,8 +79,8 @@ struct Problem {
   Rule<T> rule;
   double tau = 1;
   Similarity similarity = Similarity::none;
-  T reference = 0;      // about the mean of S: moments are sums of Y = S - reference
-  bool shared = true;   // one exponential for both sides: the maximum of every row is taken to be 1
+  T reference = 0;     // about the mean of S: moments are sums of Y = S - reference
+  bool shared = true;  // one exponential for both sides: the maximum of every row is taken to be 1
 };
 
 // Moments of a tile, each pair of a mirrored tile counted twice.
@@ -105,7 +105,8 @@ inline void merge(Extremes& best, const Extremes& found) {
     best.low_row = found.low_row, best.low_column = found.low_column;
   }
   best.low_ties = found.low < best.low ? found.low_ties : best.low_ties + (found.low == best.low ? found.low_ties : 0);
-  best.high_ties = found.high > best.high ? found.high_ties : best.high_ties + (found.high == best.high ? found.high_ties : 0);
+  best.high_ties =
+      found.high > best.high ? found.high_ties : best.high_ties + (found.high == best.high ? found.high_ties : 0);
   best.low = found.low < best.low ? found.low : best.low;
   best.high = found.high > best.high ? found.high : best.high;
 }
@@ -113,18 +114,18 @@ inline void merge(Extremes& best, const Extremes& found) {
 // What the forward gathers about rows (index 0) and columns (1); the same arrays where the problem is square.
 template <class T>
 struct RowSums {
-  double* negative = nullptr;         // [n] sum of omega e^(s - offset)
-  double* positive = nullptr;         // [n] sum of w e^(s - offset)
-  double* similarity = nullptr;       // [n] sum of w S over positives
-  double* count = nullptr;            // [n] sum of w
-  T* negative_offset = nullptr;       // [padded n] largest S of the negatives; not looked at where it is shared
+  double* negative = nullptr;    // [n] sum of omega e^(s - offset)
+  double* positive = nullptr;    // [n] sum of w e^(s - offset)
+  double* similarity = nullptr;  // [n] sum of w S over positives
+  double* count = nullptr;       // [n] sum of w
+  T* negative_offset = nullptr;  // [padded n] largest S of the negatives; not looked at where it is shared
   T* positive_offset = nullptr;
 };
 
 // What the backward knows about rows or columns.
 template <class T>
 struct RowFactors {
-  const T* negative = nullptr;         // [padded n] g e^(offset/tau - lse) / tau
+  const T* negative = nullptr;  // [padded n] g e^(offset/tau - lse) / tau
   const T* positive = nullptr;
   const T* similarity = nullptr;       // g_sum / tau
   const T* negative_offset = nullptr;  // [padded n] tau * lse where the offset is not shared
@@ -135,19 +136,19 @@ struct RowFactors {
 template <class T>
 struct AlignmentGradient {
   T scale = 0, slope = 0, shift = 0;
-  T low = 0, high = 0;            // extremes of S
+  T low = 0, high = 0;                    // extremes of S
   T low_gradient = 0, high_gradient = 0;  // per entry, shared evenly by ties
 };
 
 // Scratch of one thread.
 template <class T>
 struct Workspace {
-  T* similarities;   // [panels of columns][rows][48]
-  T* gradient;       // the same
-  T* transposed;     // [panels of rows][columns][48]
-  T* keep;           // 1 where the rule may look, 0 for excluded and padded pairs
-  T* features;       // C_ik of the feature rule
-  T* row_sums;       // [4][rows][lanes]
+  T* similarities;  // [panels of columns][rows][48]
+  T* gradient;      // the same
+  T* transposed;    // [panels of rows][columns][48]
+  T* keep;          // 1 where the rule may look, 0 for excluded and padded pairs
+  T* features;      // C_ik of the feature rule
+  T* row_sums;      // [4][rows][lanes]
 };
 
 template <class T>
@@ -156,8 +157,8 @@ struct ForwardTask {
   Tile<T> tile;
   Workspace<T> work;
   RowSums<T> row_sums, column_sums;
-  Moments* moments;    // added to
-  Extremes* extremes;  // of all tiles this thread has seen, merged
+  Moments* moments;        // added to
+  Extremes* extremes;      // of all tiles this thread has seen, merged
   double* block_extremes;  // [2][panels of q] low and high of every block of rows, merged
   int64_t block_count;     // panels of q
   int32_t row_block, column_block;
@@ -181,7 +182,7 @@ struct BackwardTask {
 template <class T>
 struct Kernels {
   int64_t lanes;
-  void (*largest_tile)(const ForwardTask<T>&);   // offsets of rows (and columns, where mirrored)
+  void (*largest_tile)(const ForwardTask<T>&);  // offsets of rows (and columns, where mirrored)
   void (*forward_tile)(const ForwardTask<T>&);
   void (*backward_tile)(const BackwardTask<T>&);
   void (*pack_panel)(const T* const* rows, int64_t width, T* panel, T* norms);

@@ -10,7 +10,9 @@ namespace {
 
 constexpr double kRiskEpsilon = 1e-6;  // keeps the min-max scale finite when all risks are equal, as the paper's code
 
-bool is_known(const RiskNumbers& numbers, int64_t b) { return numbers.known.empty() || numbers.known[static_cast<size_t>(b)] > 0; }
+bool is_known(const RiskNumbers& numbers, int64_t b) {
+  return numbers.known.empty() || numbers.known[static_cast<size_t>(b)] > 0;
+}
 
 void read_risks(const RiskSource& source, RiskNumbers& numbers) {
   const int64_t k = source.n_values;
@@ -53,7 +55,8 @@ void for_distances(const RiskSource& source, const RiskNumbers& numbers, double 
       if (c == b || !is_known(numbers, c)) continue;
       double distance = 0;
       for (int64_t d = 0; d < k; ++d) {
-        const double difference = numbers.risks[static_cast<size_t>(b * k + d)] - numbers.risks[static_cast<size_t>(c * k + d)];
+        const double difference =
+            numbers.risks[static_cast<size_t>(b * k + d)] - numbers.risks[static_cast<size_t>(c * k + d)];
         distance += source.absolute ? std::fabs(difference) : difference * difference;
       }
       total += std::min(distance, ceiling);

@@ -1,4 +1,5 @@
-// Clinical risks of one batch, in double precision: what dissimilarity and reliability need beside the risks themselves.
+// Clinical risks of one batch, in double precision: what dissimilarity and reliability need beside the risks
+// themselves.
 //
 //   Delta^_bc = min(scale sum_k |r_bk - r_ck|^q, 1 where the scale is fixed), neutral where a risk is unknown
 //   D_bc = (1 - alpha) Delta^_bc + alpha      W_bc = fallback + exp(-f_b f_c) (D_bc - fallback)

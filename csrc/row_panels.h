@@ -79,10 +79,11 @@ void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
   }
 }
 
-// dL/dz = (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out; their gradient,
-// 1e12 g, is cut at +-limit. out: 48 addresses, null where no row is wanted.
+// dL/dz = (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out; their
+// gradient, 1e12 g, is cut at +-limit. out: 48 addresses, null where no row is wanted.
 template <class T>
-void unpack_panel(const T* gradient, const T* panel, const T* norms, int64_t count, int64_t width, T limit, T* const* out) {
+void unpack_panel(const T* gradient, const T* panel, const T* norms, int64_t count, int64_t width, T limit,
+                  T* const* out) {
   constexpr int kWidth = kLanes<T>, kWide = kLanes<double>;
   double inward[kPanel];
   for (int64_t i = 0; i < kPanel; i += kWide) {

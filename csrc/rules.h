@@ -1,7 +1,7 @@
 // What relates row i to the columns j, j + 1, ... of one vector, from O(N) side information alone.
 //
-// Two families: *weighted* rules give W (the caller knows the single positive by the layout), *dense* rules say for every
-// pair how much of a positive and of a negative it is.
+// Two families: *weighted* rules give W (the caller knows the single positive by the layout), *dense* rules say for
+// every pair how much of a positive and of a negative it is.
 #pragma once
 
 #include "problem.h"

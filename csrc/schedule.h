@@ -1,8 +1,8 @@
 // In which order tiles are done, so that sums come out the same bit for bit for any number of threads.
 //
-// A tile (I, J) adds to block I of the rows and to block J of the columns. Every block takes its tiles one at a time and
-// in the order of the list, whoever does them; two tiles without a common block may be done at once. The list is ordered
-// in rounds in which no block occurs twice (a round-robin tournament), so that threads seldom wait.
+// A tile (I, J) adds to block I of the rows and to block J of the columns. Every block takes its tiles one at a time
+// and in the order of the list, whoever does them; two tiles without a common block may be done at once. The list is
+// ordered in rounds in which no block occurs twice (a round-robin tournament), so that threads seldom wait.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct Turn {
 struct Schedule {
   std::vector<Turn> turns;
   int32_t row_blocks, column_blocks;
-  bool square;  // blocks of rows and of columns are the same
+  bool square;    // blocks of rows and of columns are the same
   int32_t width;  // of the widest round: more threads are of no use
 };
 

@@ -100,7 +100,8 @@ template <class T>
 std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& source, const Kernels<T>& kernels,
                                 int threads) {
   std::vector<double> offsets(static_cast<size_t>(problem.n), 0.0);
-  if (source.kind != Kind::risk || source.norm == Norm::none || problem.rule.weighting == Weighting::none) return offsets;
+  if (source.kind != Kind::risk || source.norm == Norm::none || problem.rule.weighting == Weighting::none)
+    return offsets;
   const bool square = problem.layout.square, softmax = source.norm == Norm::softmax;
   const int64_t distinct = square ? source.risk.samples : problem.n, columns = square ? source.risk.samples : problem.m;
   const double views = square ? static_cast<double>(problem.m / columns) : 1;  // columns of every sample
@@ -119,7 +120,8 @@ std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& sou
       offsets[static_cast<size_t>(i)] = -std::log(std::max(views * total / pairs, std::numeric_limits<double>::min()));
     }
   });
-  for (int64_t i = distinct; i < problem.n; ++i) offsets[static_cast<size_t>(i)] = offsets[static_cast<size_t>(i % distinct)];
+  for (int64_t i = distinct; i < problem.n; ++i)
+    offsets[static_cast<size_t>(i)] = offsets[static_cast<size_t>(i % distinct)];
   return offsets;
 }
 

@@ -50,6 +50,7 @@ class Side {
 
 // log of the row factor of omega (0 for Norm::none): -log mean W, or -log sum e^W.  [n]
 template <class T>
-std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& source, const Kernels<T>& kernels, int threads);
+std::vector<double> row_offsets(const Problem<T>& problem, const RuleSource& source, const Kernels<T>& kernels,
+                                int threads);
 
 }  // namespace ecgloss

@@ -9,7 +9,8 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kSteps = 64;  // of a product's inner dimension in one sum: short sums round less, and a panel of B stays in the first cache
+constexpr int64_t kSteps =
+    64;  // of a product's inner dimension in one sum: short sums round less, and a panel of B stays in the first cache
 
 // Rows of a block's panel that hold something, in whole steps of the micro-kernel.
 ECGLOSS_INLINE int64_t used_rows(const Block& block, int64_t panel) {

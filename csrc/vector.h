@@ -114,7 +114,8 @@ ECGLOSS_INLINE Vector<T> exp2(Vector<T> x) {
   x = x < broadcast(L::kLowest) ? broadcast(L::kLowest) : x;
   const Vector<T> shifted = x + L::kMagic;
   const Vector<T> p = exp2_fraction(x - (shifted - L::kMagic));
-  return reinterpret_cast<Vector<T>>(reinterpret_cast<Mask<T>>(p) + (reinterpret_cast<Mask<T>>(shifted) << L::kMantissa));
+  return reinterpret_cast<Vector<T>>(reinterpret_cast<Mask<T>>(p) +
+                                     (reinterpret_cast<Mask<T>>(shifted) << L::kMantissa));
 }
 
 // One stage of a transposition: exchanges the off-diagonal kStep x kStep blocks of rows a (above) and b (below).

@@ -10,7 +10,7 @@ import platform
 import torch
 
 import ecgloss
-from ecgloss.engine.dispatch import cpu_features
+from ecgloss.engine.dispatch import describe_extension
 
 EXTRAS = {
     "data": ("wfdb", "scipy", "pandas", "pyarrow", "tqdm"),
@@ -27,14 +27,10 @@ def describe() -> str:
         >>> describe().splitlines()[0].startswith("ecgloss ")
         True
     """
-    features = cpu_features()
     lines = [
         f"ecgloss {ecgloss.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
         f"devices: {', '.join(_devices())}",
-        "C++ extension: "
-        + (
-            "not built (there was no compiler, or no installation)" if features is None else "built; " + _join(features)
-        ),
+        f"C++ extension: {describe_extension()}",
         "backends:",
         *(f"  {s.name:<10} {'usable' if s.usable else 'not usable'}: {s.note}" for s in ecgloss.backends()),
         "extras:",
@@ -50,11 +46,6 @@ def _devices() -> list[str]:
     if torch.backends.mps.is_available():
         found.append("mps")
     return found
-
-
-def _join(features: list[str]) -> str:
-    """Instruction sets in words."""
-    return "this machine has " + (", ".join(features) or "no vector instructions it knows")
 
 
 def _extra(modules: tuple[str, ...], extra: str) -> str:

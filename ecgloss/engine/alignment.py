@@ -23,8 +23,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ecgloss.engine.stats import rescale
+from ecgloss.pair_weights import sum_over_pairs, wide_dtype
 from ecgloss.pairs import RiskPairs
-from ecgloss.weights import sum_over_pairs, wide_dtype
 
 
 def has_closed_form(rule: RiskPairs) -> bool:

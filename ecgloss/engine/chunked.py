@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from ecgloss.engine import alignment
 from ecgloss.engine.stats import PairStats
+from ecgloss.pair_weights import wide_dtype
 from ecgloss.pairs import Layout, Relations, RiskPairs, Rule
-from ecgloss.weights import wide_dtype
 
 MIN_BLOCK = 32  # rows
 MIN_ENTRIES = 2**18  # of a block of S, 1 MiB: fits in a core's cache

@@ -47,7 +47,7 @@ def pair_stats(
     term_weights: tuple[float, float],
 ) -> PairStats:
     """Statistics of embeddings that are not normalised, rows of q and then of q2."""
-    tau = temperature if isinstance(temperature, Tensor) else torch.full((), temperature, dtype=torch.float64)
+    tau = temperature if isinstance(temperature, Tensor) else _constant(temperature)
     words, numbers, *side = describe(rule)
     loss, entropy, error, rows, _, _ = ops.run(
         q, q2, k, tau, *side, words, numbers, layout_words(rule.layout), SIMILARITIES.index(similarity), term_weights
@@ -56,6 +56,20 @@ def pair_stats(
     if rule.layout.positive is None:
         return PairStats(rows, asked)
     return PairStats(rows, asked, entropy, term_weights, loss)
+
+
+def _constant(x: float) -> Tensor:
+    """x as a 0-d tensor, the same one every time: nobody writes to it."""
+    if torch.compiler.is_compiling():
+        return torch.full((), x, dtype=torch.float64)
+    if x not in _CONSTANTS:
+        if len(_CONSTANTS) > 100:  # a schedule's values are used once each
+            _CONSTANTS.clear()
+        _CONSTANTS[x] = torch.full((), x, dtype=torch.float64)
+    return _CONSTANTS[x]
+
+
+_CONSTANTS: dict[float, Tensor] = {}
 
 
 def layout_words(layout: Layout) -> list[int]:

@@ -88,7 +88,7 @@ def pair_stats(
 
     Args:
         q: (N, D) embeddings, not normalised, any float dtype; rows as the rule orders them. Or two such tensors of one
-            dtype, which hold the rows one after the other, as two views do (no copy is made where a backend can help it).
+            dtype, which hold the rows one after the other, as two views do (no copy is made where a backend need not).
         k: (M, D) embeddings of the columns; None where the rule's layout is square, whose columns are the rows.
         temperature: tau > 0; a 0-d tensor that requires grad gets its gradient.
         rule: What relates a row to a column.
@@ -174,9 +174,15 @@ def _announce_fallback() -> None:
     )
 
 
-def cpu_features() -> list[str] | None:
-    """Vector instruction sets of this machine, e.g. ["avx2", "fma"]; None if the C++ extension was not built."""
-    return None if _EXTENSION is None else list(_EXTENSION.cpu_features())
+def describe_extension() -> str:
+    """The C++ extension in a few words: the instruction set in use, the others that run here, what the machine has."""
+    if _EXTENSION is None:
+        return "not built (there was no compiler, or no installation)"
+    in_use, features = _EXTENSION.instruction_set(), ", ".join(_EXTENSION.cpu_features())
+    others = ", ".join(name for name in _EXTENSION.instruction_sets() if name != in_use)
+    return (
+        f"built; kernels for {in_use} (also here: {others or 'none'}); this machine has {features or 'none it knows'}"
+    )
 
 
 def _unit(z: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_number, values_are_free
+from ecgloss.pair_weights import wide_dtype
 from ecgloss.pairs.layout import Layout
 from ecgloss.pairs.risk import RiskPairs
 from ecgloss.pairs.rules import FeaturePairs, GaussianPairs, LabelPairs, UniformPairs
-from ecgloss.weights import RiskWeights, wide_dtype
+from ecgloss.weights import RiskWeights
 
 
 def view_pairs(n_samples: int) -> UniformPairs:
