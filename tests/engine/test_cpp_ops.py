@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ecgloss.functional as F
-from ecgloss.engine import pair_stats
+from ecgloss.engine import cpp_kernels, pair_stats
 from ecgloss.engine.cpp import SIMILARITIES, describe, layout_words
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
 
@@ -169,3 +170,8 @@ def test_gradients_accumulate_over_two_losses_of_one_batch(rng):
     mine, true = (torch.autograd.grad(loss(backend), (z1, z2)) for backend in ("cpp", "reference"))
     for g, h in zip(mine, true):
         torch.testing.assert_close(g, h, rtol=1e-9, atol=1e-13)  # fp64 with sums in another order
+
+
+def test_python_and_cpp_agree_on_the_layout_of_buffers():
+    extension = importlib.import_module("ecgloss._C")
+    assert (cpp_kernels.PANEL, cpp_kernels.SCALARS) == (extension.PANEL, extension.SCALARS)
