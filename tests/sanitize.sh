@@ -39,7 +39,8 @@ export OMP_NUM_THREADS=4
 export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:die_after_fork=0
 export ASAN_OPTIONS=detect_leaks=0
 export UBSAN_OPTIONS=print_stacktrace=1
-export LD_PRELOAD=$runtime
+# Beside it the C++ library, without which the sanitizer, started before the extension, cannot let an exception pass.
+export LD_PRELOAD="$runtime $("${CXX:-g++}" -print-file-name=libstdc++.so.6)"
 "$python" -c 'import sys, ecgloss._C as c; assert c.__file__.startswith(sys.argv[1]), c.__file__' "$folder"
 # A report ends the process, so it must go to the terminal and not to where pytest keeps output.
 "$python" -m pytest --quiet --capture=sys -c "$root/pyproject.toml" --rootdir "$root" -k "not ($skip)" "${tests[@]/%/.py}"
