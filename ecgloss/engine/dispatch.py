@@ -170,7 +170,7 @@ def _announce_fallback() -> None:
     warnings.warn(
         f'ecgloss: {NOT_BUILT}, so backend="auto" uses the slower chunked backend; see `ecgloss info`',
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=5,  # the line that called the loss
     )
 
 
