@@ -49,7 +49,7 @@ double gradient_strips(const BackwardTask<T>& task) {
             g = e * both;
           }
         } else {
-          const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, keep);
+          const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
           // The weight first: 0 for excluded pairs, whose exponential may be as large as a number can be.
           const auto exponential = [&](Vector<T> offset, Vector<T> weight) {
@@ -89,7 +89,7 @@ double add_positives(const BackwardTask<T>& task) {
   for_shift(tile, shift, problem.m,
             [&](int64_t i, int64_t j) { add(i, j, task.positive_gradient[tile.rows.begin + i]); });
   if (!problem.layout.square) return moment;
-  for_shift(tile, shift == 0 ? 0 : problem.m - shift, problem.m,
+  for_shift(tile, problem.m - shift, problem.m,
             [&](int64_t i, int64_t j) { add(i, j, task.positive_gradient[tile.columns.begin + j]); });
   return moment;
 }

@@ -14,21 +14,18 @@ struct Weights {
   Vector<T> positive;
 };
 
-template <class T, class R, bool kGeneral>
+template <class T, class R>
 ECGLOSS_INLINE Weights<T> weigh(const R& rule, const Rule<T>& facts, int64_t i, int64_t j, Vector<T> cosine,
                                 Vector<T> keep) {
   Weights<T> w{{}, broadcast(T(1)), {}};
   if constexpr (R::kWeighted) {
-    w.risk = rule.weight(i, j);
-    if (kGeneral) w.risk *= keep;
+    w.risk = rule.weight(i, j) * keep;
     if (facts.weighting == Weighting::linear) w.negative = w.risk;
     if (facts.weighting == Weighting::exponential) w.negative = exp2<T>(w.risk * kLog2E<T>);
   }
   if constexpr (R::kDense) rule.relate(i, j, cosine, w.positive, w.negative);
-  if (kGeneral) {
-    w.negative *= keep;
-    w.positive *= keep;
-  }
+  w.negative *= keep;
+  w.positive *= keep;
   return w;
 }
 

@@ -96,7 +96,7 @@ void forward_strips(const ForwardTask<T>& task) {
           rows.negative += e;
           columns[v].negative += e;
         } else {
-          const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, keep);
+          const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
           rows.negative += w.negative * offset_exponential<T>(s, broadcast(task.row_sums.negative_offset[row]), scale);
           columns[v].negative +=
@@ -138,7 +138,7 @@ void read_positives(const ForwardTask<T>& task) {
     task.row_sums.similarity[tile.rows.begin + i] = task.work.similarities[entry(tile, i, j)];
   });
   if (!tile.mirrored) return;
-  for_shift(tile, shift == 0 ? 0 : problem.m - shift, problem.m, [&](int64_t i, int64_t j) {
+  for_shift(tile, problem.m - shift, problem.m, [&](int64_t i, int64_t j) {
     task.column_sums.similarity[tile.columns.begin + j] = task.work.similarities[entry(tile, i, j)];
   });
 }
@@ -174,7 +174,7 @@ void largest_tile(const ForwardTask<T>& task) {
         const int64_t j = tile.columns.begin + jp * kPanel + v * kLanes<T>;
         const Vector<T> s = load(task.work.similarities + at);
         const Vector<T> cosine = R::kFeatures ? load(task.work.features + at) : Vector<T>{};
-        const Weights<T> w = weigh<T, R, true>(rule, problem.rule, row, j, cosine, load(task.work.keep + at));
+        const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, load(task.work.keep + at));
         const Vector<T> negative = w.negative > T(0) ? s : none, positive = w.positive > T(0) ? s : none;
         for (int l = 0; l < kLanes<T>; ++l) {
           T& a = task.row_sums.negative_offset[row];

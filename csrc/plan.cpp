@@ -6,8 +6,8 @@ namespace ecgloss {
 namespace {
 
 constexpr int64_t kLargest = 3;  // panels: 144 x 144 pairs and what belongs to them stay in the second cache
-constexpr int64_t kParallelBlocks =
-    16;                       // enough blocks for threads to work beside each other, where there are rows enough
+// Where there are rows enough, enough blocks for threads to work beside each other.
+constexpr int64_t kParallelBlocks = 16;
 constexpr size_t kLine = 64;  // bytes
 
 int64_t block_size(int64_t panels) { return std::clamp(panels / kParallelBlocks, int64_t{1}, kLargest); }

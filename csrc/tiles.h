@@ -36,7 +36,7 @@ void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<
   }
 }
 
-// Calls f(row in tile, column in tile) where column = (row + shift) mod m lies in the tile.
+// Calls f(row in tile, column in tile) where column = (row + shift) mod m lies in the tile; 0 <= shift <= m.
 template <class T, class F>
 ECGLOSS_INLINE void for_shift(const Tile<T>& tile, int64_t shift, int64_t m, F f) {
   for (int64_t i = 0; i < tile.rows.count; ++i) {

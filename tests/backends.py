@@ -1,8 +1,11 @@
-"""The backends of pair_stats as parameters of tests; what needs the C++ extension is skipped, visibly, without it."""
+"""Backends of pair_stats and compilers of torch as parameters of tests; without the extension, cpp skips visibly."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+import torch
 
 import ecgloss
 
@@ -11,3 +14,14 @@ needs_cpp = pytest.mark.skipif(not _CPP.usable, reason=f"backend cpp is not usab
 BACKENDS = ["reference", "chunked", pytest.param("cpp", marks=needs_cpp)]
 STREAMING = BACKENDS[1:]  # those that never store N x N
 USABLE = ["reference", "chunked", *(["cpp"] if _CPP.usable else [])]  # for hypothesis, which knows no marks
+COMPILERS = [
+    "aot_eager",
+    pytest.param(
+        "inductor",
+        marks=[
+            pytest.mark.slow,
+            pytest.mark.skipif(" " in torch.__file__, reason="torch's compiler does not quote paths with spaces"),
+            pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+        ],
+    ),
+]

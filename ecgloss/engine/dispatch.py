@@ -22,7 +22,7 @@ from ecgloss.pairs import Layout, RiskPairs, Rule
 _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "reference": reference.pair_stats}
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
-NOT_BUILT = "the C++ extension was not built (there was no compiler, or no installation)"
+NOT_BUILT = "not built (there was no compiler, or no installation)"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def backends() -> list[BackendStatus]:
         True
     """
     if _EXTENSION is None:
-        kernels = BackendStatus("cpp", False, f"{NOT_BUILT}; CPU tensors use chunked")
+        kernels = BackendStatus("cpp", False, f"the C++ extension was {NOT_BUILT}; CPU tensors use chunked")
     else:
         note = (
             f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
@@ -122,9 +122,8 @@ def pair_stats(
     if name == "cpp":  # normalises by itself, in one pass with all else
         return cpp.pair_stats(first, second, k, temperature, rule, similarity, term_weights)
     rows = first if second is None else torch.cat([first, second])
-    with torch.autocast(
-        rows.device.type, enabled=False
-    ):  # normalising and summing in half precision would lose the loss
+    # Normalising and summing in half precision would lose the loss.
+    with torch.autocast(rows.device.type, enabled=False):
         unit, columns = _unit(rows), None if k is None else _unit(k)
         if isinstance(temperature, Tensor):
             tau = first_order(temperature) if temperature.requires_grad else temperature
@@ -168,7 +167,8 @@ def select_backend(name: str, device: torch.device) -> str:
 def _announce_fallback() -> None:
     """Once per process."""
     warnings.warn(
-        f'ecgloss: {NOT_BUILT}, so backend="auto" uses the slower chunked backend; see `ecgloss info`',
+        f'ecgloss: the C++ extension was {NOT_BUILT}, so backend="auto" uses the slower chunked backend; '
+        "see `ecgloss info`",
         RuntimeWarning,
         stacklevel=5,  # the line that called the loss
     )
@@ -177,7 +177,7 @@ def _announce_fallback() -> None:
 def describe_extension() -> str:
     """The C++ extension in a few words: the instruction set in use, the others that run here, what the machine has."""
     if _EXTENSION is None:
-        return "not built (there was no compiler, or no installation)"
+        return NOT_BUILT
     in_use, features = _EXTENSION.instruction_set(), ", ".join(_EXTENSION.cpu_features())
     others = ", ".join(name for name in _EXTENSION.instruction_sets() if name != in_use)
     return (

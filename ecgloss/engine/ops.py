@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ecgloss.engine import cpp_kernels as kernels
-from ecgloss.engine.normalise import SECOND_DERIVATIVE
+from ecgloss.engine.normalise import refuse_gradient
 
 _SIDE = (
     "Tensor? values, Tensor? column_values, Tensor? missing, Tensor? row_labels, Tensor? column_labels, "
@@ -87,18 +87,8 @@ class _PairStats(torch.autograd.Function):
         arguments = (*grads[:4], *ctx.saved_tensors, *ctx.rest, ctx.sizes, *ctx.dtypes, wanted)
         gradients = _below_autograd(_BACKWARD, kernels.backward, *arguments)
         if torch.is_grad_enabled():  # create_graph=True
-            gradients = [_Refuse.apply(g.detach().requires_grad_()) for g in gradients]
+            gradients = [refuse_gradient(g.detach().requires_grad_()) for g in gradients]
         return (*(g if wants else None for g, wants in zip(gradients, wanted)), None)
-
-
-class _Refuse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, g: Tensor) -> Tensor:
-        return g.view_as(g)
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Tensor:
-        raise RuntimeError(SECOND_DERIVATIVE)
 
 
 _FORWARD = torch.ops.ecgloss.pair_stats.default

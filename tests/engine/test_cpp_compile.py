@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
-from backends import needs_cpp
+from backends import COMPILERS, needs_cpp
 
 import ecgloss.functional as F
 from ecgloss.engine import pair_stats
 from ecgloss.pairs import Layout, UniformPairs, label_pairs
 
 pytestmark = needs_cpp
-COMPILERS = [
-    "aot_eager",
-    pytest.param(
-        "inductor",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.skipif(" " in torch.__file__, reason="torch's compiler does not quote paths with spaces"),
-            pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
-        ],
-    ),
-]
 
 
 def ntxent(z1, z2, tau, risk, names):

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
-from backends import BACKENDS, STREAMING
+from backends import BACKENDS, COMPILERS, STREAMING
+from error_rule import FLOOR
+from rule_cases import embeddings
 from torch import Tensor
 
 import ecgloss.functional as F
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-# Covers what is left when the plain code happens to be exact: a few roundings of the stored dtype and of fp32.
-FLOOR = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-
-
-def embeddings(kind: str, b: int, d: int, g: torch.Generator) -> Tensor:
-    """Two views stacked, (2B, D)."""
-    z = torch.randn(2 * b, d, generator=g, dtype=torch.float64)
-    if kind == "correlated":
-        z[b:] = z[:b] + 0.2 * z[b:]
-    elif kind == "nearly parallel":  # as an untrained encoder gives them: cosines within 0.01 of each other
-        z = torch.randn(d, generator=g, dtype=torch.float64) + 0.05 * z
-    elif kind == "duplicates":
-        z[1::2] = z[0]
-    elif kind == "zero rows":
-        z[::3] = 0
-    return z
 
 
 def evaluate(z: Tensor, risk: Tensor, missing: Tensor, **options) -> tuple[Tensor, Tensor]:
@@ -45,7 +29,7 @@ def evaluate(z: Tensor, risk: Tensor, missing: Tensor, **options) -> tuple[Tenso
 @pytest.mark.parametrize("tau", [0.005, 0.02, 0.07, 0.5, 10.0])
 @pytest.mark.parametrize(("b", "d"), [(3, 7), (63, 64), (40, 123)])
 def test_presets_are_as_accurate_as_materialised_code(backend, dtype, preset, kind, tau, b, d, rng):
-    z = embeddings(kind, b, d, rng).to(dtype)
+    z = embeddings(kind, 2 * b, d, rng).to(dtype)
     risk, missing = torch.rand(b, generator=rng, dtype=torch.float64) ** 3, torch.rand(b, generator=rng)
     options = {"preset": preset, "temperature": tau}
     loss, grad = evaluate(z, risk, missing, backend=backend, **options)
@@ -179,19 +163,6 @@ def test_a_collapsed_encoder_gives_a_finite_official_loss(backend, dtype, rng):
     assert torch.isfinite(z.grad).all()
     if dtype == torch.float64:
         torch.testing.assert_close(loss, F.clef(z[:12], z[12:], risk, preset="official", backend="reference"))
-
-
-COMPILERS = [
-    "aot_eager",
-    pytest.param(
-        "inductor",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.skipif(" " in torch.__file__, reason="torch's compiler does not quote paths with spaces"),
-            pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
-        ],
-    ),
-]
 
 
 @pytest.mark.parametrize("backend", STREAMING)
