@@ -1,11 +1,13 @@
 # make demo          pretrain on a synthetic cohort and write a report
-# make test          the test suite
+# make test          the test suite; on Linux also test-triton, the GPU kernels without a GPU (interpreted, and compiled
+#                    ahead of time), in an environment for each version of Triton that is supported
+# make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON)
 # make lint          ruff and mypy
 # make sanitize      the kernel tests on builds with the thread, address and undefined-behaviour sanitizers (needs GCC);
 #                    sanitize-thread and sanitize-address are the two halves
 # make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
 # make bench         time and memory of the losses beside their peers;   bench-large: one batch too large for N x N;
-#                    bench-gpu: on a CUDA device, with the torch of $(PYTHON)
+#                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in nine minutes
 # make results       the figures of the README; DATA=folder with ptbxl/, ludb/ and challenge2021/
 # make clean         remove everything these have built
 # Each makes the environment it needs (.venv, .venv-peers); paths may contain spaces.
@@ -19,7 +21,9 @@ PEERS_STAMP := $(PEERS)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NATIVE := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: demo test lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
+TRITONS := 3.6 3.9
+
+.PHONY: demo test test-triton test-gpu $(TRITONS:%=test-triton-%) lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
 
 $(STAMP): constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +36,24 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+ifeq ($(shell uname -s),Linux)
+	+$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-triton
+endif
+
+test-triton: $(TRITONS:%=test-triton-%)
+
+.venv-triton-%/.installed: tests/kernels/requirements-triton-%.txt
+	$(PYTHON) -m venv .venv-triton-$*
+	.venv-triton-$*/bin/python $(PIP_INSTALL) --requirement tests/kernels/requirements-triton-$*.txt
+	touch $@
+
+# An interpreted kernel cannot be compiled: two processes.
+$(TRITONS:%=test-triton-%): test-triton-%: .venv-triton-%/.installed
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels
+	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot.py kernels
+
+test-gpu:
+	PYTHONPATH=. $(PYTHON) -m pytest tests/kernels
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
@@ -62,7 +84,7 @@ bench-large: $(PEERS_STAMP)
 	$(PEERS)/bin/python bench/bench_losses.py --large
 
 bench-gpu:
-	PYTHONPATH=. $(PYTHON) bench/bench_losses.py --device cuda
+	PYTHONPATH=. $(PYTHON) bench/bench_gpu.py
 
 results: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo
@@ -73,4 +95,4 @@ results: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python bench/readme_tables.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) build *.egg-info ecgloss/_C*.so
+	rm -rf $(VENV) $(PEERS) .venv-triton-* build *.egg-info ecgloss/_C*.so

@@ -1,9 +1,9 @@
-"""Time and memory of the losses, forward and backward: every variant of a case interleaved in one run, medians.
+"""Time and memory of the losses on a CPU, forward and backward: the variants of a case interleaved, medians.
 
-    python bench/bench_losses.py [--device cpu|cuda] [--quick] [--case REGEX] [--variants REGEX] [--rounds 7] [--large]
+    python bench/bench_losses.py [--quick] [--case REGEX] [--variants REGEX] [--rounds 7] [--large]
 
 A figure is kept only if the variant's value and gradient passed the correctness gate of its case. A whole run writes
-bench/results/losses-<device>.json and .md; a run of some cases or variants writes only where --out says.
+bench/results/losses-cpu.json and .md; a run of some cases or variants writes only where --out says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,47 +20,24 @@ import large
 import machine
 import torch
 from bench_tables import goals_table, results_table
-from cases import CASES, Case, Measurement, inputs
-from memory import peak
-from torch import Tensor
-from variants import PEERS, Data, Loss, backend, seconds, variants
+from cases import CASES, Case, Measurement, inputs, spread
+from gate import gate
+from memory import on_cpu
+from variants import PEERS, Data, Loss, seconds, variants
 
 from ecgloss._files import replacing, write_json
 
 RESULTS = Path(__file__).parent / "results"
-GATE_LARGEST_N = 1024  # the fp64 definition is quick up to here
-VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # relative; fp32 sums over 1,024 columns stay well below
 SAMPLE_SECONDS = 0.02  # clocks and schedulers are noise below
 LEAST_ROUNDS = 3
 QUICK_LARGEST_N = 2048
 
 
-def gate(case: Case, device: str) -> Callable[[Loss], None]:
-    """A check of variants against the fp64 definition, at the case's width; it raises ``ArithmeticError``."""
-    small = Case(case.loss, min(case.n, GATE_LARGEST_N), case.d)
-    true, true_gradient = value_and_gradient(backend(case.loss, "reference"), inputs(small, device, torch.float64))
-
-    def check(loss: Loss) -> None:
-        value, gradient = value_and_gradient(loss, inputs(small, device))
-        value_error = float((value - true).abs() / true.abs())
-        gradient_error = float((gradient - true_gradient).norm() / true_gradient.norm())
-        if not (value_error < VALUE_TOLERANCE and gradient_error < GRADIENT_TOLERANCE):
-            raise ArithmeticError(f"wrong by {value_error:.1e} in value and {gradient_error:.1e} in gradient")
-
-    return check
-
-
-def value_and_gradient(loss: Loss, data: Data) -> tuple[Tensor, Tensor]:
-    """Loss and gradient of both views, in fp64."""
-    value = loss(*data)
-    return value.detach().double(), torch.cat(torch.autograd.grad(value, data[:2])).double()
-
-
-def admitted(case: Case, device: str, wanted: str) -> tuple[dict[str, Loss], list[str]]:
+def admitted(case: Case, wanted: str) -> tuple[dict[str, Loss], list[str]]:
     """Variants that run and are right, and notes on the others."""
-    check = gate(case, device)
+    check = gate(case, "cpu")
     passed, notes = {}, []
-    for name, loss in variants(case, device).items():
+    for name, loss in variants(case, "cpu").items():
         if not re.search(wanted, name):
             continue
         try:
@@ -95,24 +71,22 @@ def interleaved(losses: dict[str, Loss], data: Data, rounds: int, budget: float)
     return times
 
 
-def measure(case: Case, times: dict[str, list[float]], device: str, fma_rate: float | None) -> list[Measurement]:
+def measure(case: Case, times: dict[str, list[float]], fma_rate: float | None) -> list[Measurement]:
     """Statistics of the times of a case's variants, and their memory."""
     results = []
     for name, values in times.items():
-        median = statistics.median(values)
-        low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        median, quartiles = spread(values)
         rate = None if name in PEERS else 1000 * case.useful_flop / median
         share = None if rate is None or fma_rate is None else rate / fma_rate
-        used = peak(case, name, device)
+        used = on_cpu(case, name)
         mib = None if used is None else used.mib
-        results.append(Measurement(case, name, median, (low, high), len(values), mib, rate, share))
+        results.append(Measurement(case, name, median, quartiles, len(values), mib, rate, share))
     return results
 
 
 def parse() -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=7, help="at most, and at least 3 where they take long")
     parser.add_argument("--budget", type=float, default=4.0, help="seconds of rounds per case, beyond the first 3")
     parser.add_argument("--quick", action="store_true", help=f"sizes up to {QUICK_LARGEST_N} only")
@@ -134,17 +108,17 @@ def main() -> None:
     for case in CASES:
         if (options.quick and case.n > QUICK_LARGEST_N) or not re.search(options.case, str(case)):
             continue
-        losses, left_out = admitted(case, options.device, options.variants or "")
-        fma_rate = machine.fma_rate() if options.device == "cpu" else None  # beside each case: clocks change
+        losses, left_out = admitted(case, options.variants or "")
+        fma_rate = machine.fma_rate()  # beside each case: clocks change
         fma_rates += [] if fma_rate is None else [fma_rate]
-        times = interleaved(losses, inputs(case, options.device), options.rounds, options.budget)
-        for m in measure(case, times, options.device, fma_rate):
+        times = interleaved(losses, inputs(case, "cpu"), options.rounds, options.budget)
+        for m in measure(case, times, fma_rate):
             print(f"{case!s:<24} {m.variant:<24} {m.milliseconds:10.3f} ms", flush=True)
             results.append(m)
         print(*left_out, sep="\n", end="\n" if left_out else "", flush=True)
         notes += left_out
         torch.compiler.reset()  # a function compiled for too many sizes would silently run uncompiled
-    header = machine.describe(options.device)
+    header = machine.describe("cpu")
     if fma_rates:
         header["FMA rate"] = f"{statistics.median(fma_rates) / 1e9:.0f} Gflop/s (median over the cases)"
     report = results_table(results, header, notes) + "\n" + goals_table(results)
@@ -153,10 +127,9 @@ def main() -> None:
     folder = options.out or (RESULTS if whole else None)
     if folder is None:
         return
-    slug = "cpu" if options.device == "cpu" else machine.processor("cuda").lower().replace(" ", "-")
     content = {"header": header, "notes": notes, "results": [asdict(m) for m in results]}
-    write_json(folder / f"losses-{slug}.json", content)
-    with replacing(folder / f"losses-{slug}.md") as path:
+    write_json(folder / "losses-cpu.json", content)
+    with replacing(folder / "losses-cpu.md") as path:
         path.write_text(report, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import machine
 from cases import Case
-from memory import peak
+from memory import on_cpu
 from variants import METRIC, PLAIN, ecgloss_backends, variants
 
 from ecgloss._files import replacing, write_json
@@ -82,7 +82,7 @@ def extrapolated_mib(mib: float, measured: Case, power: int) -> float:
 
 def _measured(name: str) -> Row | None:
     """One of ecgloss's backends."""
-    used = peak(LARGE, name, "cpu")
+    used = on_cpu(LARGE, name)
     return None if used is None else Row(LARGE.loss, name, used.seconds, used.mib, "measured")
 
 
@@ -90,7 +90,7 @@ def _extrapolated(peer: Peer) -> Row | None:
     """A peer, from a size that fits; None where it is not installed or nothing can be measured."""
     if peer.variant not in variants(peer.fits, "cpu"):
         return None
-    small, fits = peak(peer.small, peer.variant, "cpu"), peak(peer.fits, peer.variant, "cpu")
+    small, fits = on_cpu(peer.small, peer.variant), on_cpu(peer.fits, peer.variant)
     if small is None or fits is None:
         return None
     ratio = peer.fits.n // peer.small.n

@@ -1,23 +1,26 @@
-"""The machine a benchmark ran on: what it is called, and how much arithmetic its cores do at most."""
+"""The machine a benchmark ran on: what it is called, and how much arithmetic it does at most."""
 
 from __future__ import annotations
 
 import datetime
 import importlib
+import importlib.metadata
 import platform
+import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
+from clock import milliseconds
 
 
 def describe(device: str) -> dict[str, str]:
-    """Device, threads, instruction set, torch version and date, as the header of a result file."""
-    header = {
-        "device": f"{device} ({processor(device)}, {torch.get_num_threads()} threads)",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
+    """Device, versions and date, as the header of a result file; of a CPU also threads and instruction set."""
+    if device == "cuda":
+        header = {"device": processor(device), "CUDA": str(torch.version.cuda), "triton": _version("triton")}
+    else:
+        header = {"device": f"{device} ({processor(device)}, {torch.get_num_threads()} threads)"}
+    header |= {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
     instruction_set = getattr(_extension(), "instruction_set", None)
     if device == "cpu" and instruction_set is not None:
         header["instruction set"] = str(instruction_set())
@@ -34,6 +37,15 @@ def processor(device: str) -> str:
     return models[0] if models else platform.machine()
 
 
+def matrix_rate(dtype: str, device: str, size: int) -> float:
+    """Multiply-adds of a product of random square matrices, in flop/s, with the precision of fp32 products set now."""
+    g = torch.Generator(device).manual_seed(7)
+    a, b = (torch.randn(size, size, generator=g, device=device).to(getattr(torch, dtype)) for _ in range(2))
+    out = torch.empty_like(a)
+    times = [milliseconds(lambda: torch.mm(a, b, out=out), 1, device) for _ in range(13)]
+    return 2 * size**3 / (statistics.median(times[3:]) / 1000)
+
+
 def fma_rate(seconds: float = 0.2) -> float | None:
     """Most fp32 multiply-adds all torch threads do together, in flop/s; None without ecgloss's C++ extension."""
     measure = getattr(_extension(), "fma_rate", None)
@@ -46,3 +58,11 @@ def _extension() -> Any:
         return importlib.import_module("ecgloss._C")
     except ImportError:
         return None
+
+
+def _version(package: str) -> str:
+    """What is installed, or that nothing is."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

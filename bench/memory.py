@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from cases import Case, inputs
-from variants import COMPILED, seconds, variants
+from variants import COMPILED, Data, Loss, seconds, step, variants
 
 FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
 
@@ -27,24 +27,29 @@ class Peak:
     seconds: float
 
 
-def peak(case: Case, variant: str, device: str) -> Peak | None:
-    """Allocator statistics on a GPU, a process of its own on a CPU; None where there are none or memory ran out."""
-    return _on_gpu(case, variant) if device == "cuda" else _on_cpu(case, variant)
-
-
-def _on_gpu(case: Case, variant: str) -> Peak:
-    """What the caching allocator handed out at most, in a second evaluation."""
-    loss, data = variants(case, "cuda")[variant], inputs(case, "cuda")
-    seconds(loss, data)
-    gc.collect()
+def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
+    """MiB the caching allocator handed out at most in one evaluation, and what evaluations before it left behind."""
+    for z in data[:2]:
+        z.grad = None
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for _ in range(warm_up):
+        step(loss, data)
+    torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()  # the gradients of the first evaluation, as many as the second makes
-    duration = seconds(loss, data)
-    return Peak((torch.cuda.max_memory_allocated() - before) / 2**20, duration)
+    step(loss, data)
+    torch.cuda.synchronize()
+    gradients = sum(z.grad.nbytes for z in data[:2] if z.grad is not None)
+    return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
 
 
-def _on_cpu(case: Case, variant: str) -> Peak | None:
-    """The resident memory of a fresh process."""
+def free_bytes() -> int:
+    """Of a GPU's memory: what nobody has, and what torch has but does not use."""
+    return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+
+
+def on_cpu(case: Case, variant: str) -> Peak | None:
+    """The resident memory of a fresh process; None where it cannot be measured or memory ran out."""
     if not FORGET_PEAK.exists():
         return None
     receiver, sender = _processes().Pipe(duplex=False)

@@ -1,6 +1,7 @@
 """The losses as one writes them without a library, straight from the formulas: plain torch, N x N everywhere.
 
-With B samples in two views, rows 0..B-1 are the first views and rows B..2B-1 the second: N = 2B.
+With B samples in two views, rows 0..B-1 are the first views and rows B..2B-1 the second: N = 2B. Half precision is
+used as one would: rows are normalised in fp32, their product is in half precision, everything after it in fp32.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def clef_official(z1: Tensor, z2: Tensor, risk: Tensor, temperature: float = 0.0
     """CLEF as its released training code has it: softmax of the weights, alignment with min-max scaled similarities."""
     same, positive = _masks(z1)
     similarity = _similarity(z1, z2)
-    dissimilarity = _dissimilarity(risk.to(z1.dtype), same, alpha)
+    dissimilarity = _dissimilarity(risk.to(similarity.dtype), same, alpha)
     contrastive = _contrastive(similarity, torch.softmax(dissimilarity, dim=1), same, positive, temperature)
     alignment = (_min_max(similarity) - (1 - dissimilarity)).square().mean()
     return (contrastive + alignment) / 2
@@ -26,7 +27,7 @@ def clef_paper(z1: Tensor, z2: Tensor, risk: Tensor, temperature: float = 0.07, 
     """CLEF as the paper writes it: the dissimilarities are the weights, alignment with cosine similarities."""
     same, positive = _masks(z1)
     similarity = _similarity(z1, z2)
-    dissimilarity = _dissimilarity(risk.to(z1.dtype), same, alpha)
+    dissimilarity = _dissimilarity(risk.to(similarity.dtype), same, alpha)
     contrastive = _contrastive(similarity, dissimilarity, same, positive, temperature)
     alignment = (similarity - (1 - dissimilarity)).square().mean()
     return contrastive + alignment
@@ -40,10 +41,26 @@ def ntxent(z1: Tensor, z2: Tensor, temperature: float = 0.07) -> Tensor:
     return torch_f.cross_entropy(logits, rows.roll(len(z1)))
 
 
+def infonce(q: Tensor, k: Tensor, temperature: float = 0.07) -> Tensor:
+    """InfoNCE of N queries with N keys, key i the positive of query i."""
+    logits = _wide(unit(q) @ unit(k).T) / temperature
+    return torch_f.cross_entropy(logits, torch.arange(len(q), device=q.device))
+
+
+def unit(z: Tensor) -> Tensor:
+    """Unit rows, computed in fp32 or wider, in the dtype of z."""
+    return torch_f.normalize(_wide(z), dim=1).to(z.dtype)
+
+
 def _similarity(z1: Tensor, z2: Tensor) -> Tensor:
-    """Cosine similarities (N, N)."""
-    z = torch_f.normalize(torch.cat([z1, z2]), dim=1)
-    return z @ z.T
+    """Cosine similarities (N, N), fp32 or wider."""
+    z = unit(torch.cat([z1, z2]))
+    return _wide(z @ z.T)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """fp32, or wider where x is."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _masks(z1: Tensor) -> tuple[Tensor, Tensor]:

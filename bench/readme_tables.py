@@ -18,8 +18,11 @@ SHOWN = [
     ("ntxent", 2048, 256),
     ("ntxent", 8192, 256),
 ]
+GPU_SIZES = (128, 512, 2048, 8192, 32768, 131072)
+SHOWN_GPU = [(loss, n, 256) for loss in ("clef official", "ntxent", "infonce") for n in GPU_SIZES]
+NO_GPU = "No GPU has been measured yet: `make bench-gpu` does it, and writes `bench/results/losses-<gpu>.md`."
 PLAIN = "plain"
-PEERS = (PLAIN, "plain compiled", "lightly", "pytorch-metric-learning")
+PEERS = (PLAIN, "plain compiled", "lightly", "pytorch-metric-learning", "F.linear_cross_entropy")
 Measured = dict[str, Any]
 
 
@@ -38,20 +41,39 @@ def bench() -> str:
     return bench_table(json.loads((RESULTS / "losses-cpu.json").read_text(encoding="utf-8")))
 
 
-def bench_table(content: Measured) -> str:
+def gpu() -> str:
+    """The same in bf16, of every GPU there are results of."""
+    tables = []
+    for path in sorted(RESULTS.glob("losses-*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "CUDA" in content["header"]:
+            source = f"bench/results/{path.stem}.md"
+            table = bench_table(content, SHOWN_GPU, "triton", "bfloat16")
+            tables.append(f"On a GPU, in bf16, from [{source}]({source}) (`make bench-gpu`):\n\n{table}")
+    return "\n\n".join(tables) or NO_GPU
+
+
+def bench_table(
+    content: Measured,
+    shown: list[tuple[str, int, int]] = SHOWN,
+    own: str = "cpp",
+    dtype: str = "float32",
+) -> str:
     """The README's rows from the content of a result file; "-" where a variant was not measured."""
     lines = [
-        "| loss | N | D | plain torch | best peer | ecgloss, chunked | ecgloss, cpp |",
+        f"| loss | N | D | plain torch | best peer | ecgloss, chunked | ecgloss, {own} |",
         "|---|---|---|---|---|---|---|",
     ]
-    for loss, n, d in SHOWN:
-        found = {m["variant"]: m for m in content["results"] if m["case"] == {"loss": loss, "n": n, "d": d}}
+    for loss, n, d in shown:
+        case = {"loss": loss, "n": n, "d": d, "dtype": dtype}
+        found = {m["variant"]: m for m in content["results"] if {"dtype": "float32"} | m["case"] == case}
         best = min((found[name] for name in PEERS if name in found), key=lambda m: m["milliseconds"], default=None)
         name = f" ({best['variant']})" if best else ""
-        cells = [_cell(found.get(PLAIN)), _cell(best) + name, _cell(found.get("chunked")), _cell(found.get("cpp"))]
+        cells = [_cell(found.get(PLAIN)), _cell(best) + name, _cell(found.get("chunked")), _cell(found.get(own))]
         lines.append(f"| {loss} | {n:,} | {d:,} | {' | '.join(cells)} |")
     header = content["header"]
-    lines += ["", f"{header['device']}, torch {header['torch']}, {header['date']}; medians of interleaved runs."]
+    half = ", bf16" if dtype == "bfloat16" else ""
+    lines += ["", f"{header['device']}{half}, torch {header['torch']}, {header['date']}; medians of interleaved runs."]
     return "\n".join(lines)
 
 
@@ -66,7 +88,7 @@ def _cell(m: Measured | None) -> str:
 
 def filled(text: str) -> str:
     """The README with its tables replaced by those of the result files."""
-    for name, make in (("demo", demo), ("real", real), ("bench", bench)):
+    for name, make in (("demo", demo), ("real", real), ("bench", bench), ("gpu", gpu)):
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         block = f"{begin}\n{make()}\n{end}"
         text, count = re.subn(

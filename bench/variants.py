@@ -6,28 +6,33 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable
+from typing import Any
 
 import plain
 import torch
-from cases import Case
+from cases import INFONCE, Case
 from torch import Tensor
 
 import ecgloss
 import ecgloss.functional as F
+from ecgloss.engine import pair_stats
+from ecgloss.pairs import Layout, UniformPairs
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Data = tuple[Tensor, Tensor, Tensor]
 
 PLAIN, COMPILED, LIGHTLY, METRIC = "plain", "plain compiled", "lightly", "pytorch-metric-learning"
-PEERS = (PLAIN, COMPILED, LIGHTLY, METRIC)
+LINEAR = "F.linear_cross_entropy"  # of torch itself, from 2.13 on
+PEERS = (PLAIN, COMPILED, LIGHTLY, METRIC, LINEAR)
+TEMPERATURE = 0.07
 # It compares all positive with all negative pairs: N x N^2 numbers, 0.5 GiB per tensor at 512 and 32 GiB at 2,048.
 METRIC_LARGEST_N = 512
 REFERENCE_LARGEST_N = 2048
-OTHER_DEVICE = {"cpu": "triton", "cuda": "cpp"}
+BACKENDS = {"cpu": ("cpp", "chunked", "reference"), "cuda": ("triton", "chunked")}
 
 
 def variants(case: Case, device: str) -> dict[str, Loss]:
-    """The case's loss by every variant there is here, the plain one first. Nothing is compiled before it is called."""
+    """The case's loss by every variant for a device, the plain one first. Nothing is compiled before it is called."""
     plain_loss = _plain(case.loss)
     found: dict[str, Loss] = {PLAIN: plain_loss, COMPILED: torch.compile(plain_loss, dynamic=False)}
     for name in ecgloss_backends(device):
@@ -35,35 +40,44 @@ def variants(case: Case, device: str) -> dict[str, Loss]:
             found[name] = backend(case.loss, name)
     if case.loss == "ntxent":
         found.update(_libraries(case))
+    if case.loss == INFONCE and hasattr(torch.nn.functional, "linear_cross_entropy"):
+        found[LINEAR] = _linear_cross_entropy
     return found
 
 
 def ecgloss_backends(device: str) -> list[str]:
-    """Names of ecgloss's backends that can be used here."""
-    return [s.name for s in ecgloss.backends() if s.usable and s.name != OTHER_DEVICE[device]]
+    """Names of ecgloss's backends for a device, as far as they are usable here."""
+    return [s.name for s in ecgloss.backends() if s.usable and s.name in BACKENDS[device]]
 
 
 def backend(loss: str, name: str) -> Loss:
     """A loss of ecgloss on one of its backends."""
+    if loss == INFONCE:
+        return lambda a, b, risk: _infonce(a, b, name)
     if loss == "ntxent":
         return lambda a, b, risk: F.ntxent(a, b, backend=name)
     preset = loss.split()[1]
     return lambda a, b, risk: F.clef(a, b, risk, preset=preset, backend=name)
 
 
-def seconds(loss: Loss, data: Data) -> float:
-    """Time of one forward and backward."""
+def step(loss: Loss, data: Data) -> None:
+    """One forward and backward into fresh gradients."""
     for z in data[:2]:
         z.grad = None
-    _synchronise(data)
-    begin = time.perf_counter()
     loss(*data).backward()
-    _synchronise(data)
+
+
+def seconds(loss: Loss, data: Data) -> float:
+    """Time of one forward and backward on a CPU."""
+    begin = time.perf_counter()
+    step(loss, data)
     return time.perf_counter() - begin
 
 
 def _plain(loss: str) -> Loss:
     """The loss from the formulas."""
+    if loss == INFONCE:
+        return lambda a, b, risk: plain.infonce(a, b)
     if loss == "ntxent":
         return lambda a, b, risk: plain.ntxent(a, b)
     return plain.clef_official if loss == "clef official" else plain.clef_paper
@@ -73,15 +87,24 @@ def _libraries(case: Case) -> dict[str, Loss]:
     """NT-Xent of other libraries."""
     found: dict[str, Loss] = {}
     if importlib.util.find_spec("lightly"):
-        lightly = importlib.import_module("lightly.loss").NTXentLoss(temperature=0.07)
+        lightly = importlib.import_module("lightly.loss").NTXentLoss(temperature=TEMPERATURE)
         found[LIGHTLY] = lambda a, b, risk: lightly(a, b)
     if importlib.util.find_spec("pytorch_metric_learning") and case.n <= METRIC_LARGEST_N:
-        metric = importlib.import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=0.07)
+        metric = importlib.import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=TEMPERATURE)
         found[METRIC] = lambda a, b, risk: metric(torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2))
     return found
 
 
-def _synchronise(data: Data) -> None:
-    """Wait for a GPU."""
-    if data[0].is_cuda:
-        torch.cuda.synchronize()
+def _infonce(q: Tensor, k: Tensor, name: str) -> Tensor:
+    """InfoNCE on a backend: rows against columns, column i the positive of row i."""
+    rule = UniformPairs(Layout.matched(len(q), len(k)))
+    return pair_stats(q, k, TEMPERATURE, rule, backend=name).loss()
+
+
+def _linear_cross_entropy(q: Tensor, k: Tensor, risk: Tensor) -> Tensor:
+    """InfoNCE as a linear layer and its cross-entropy, in the chunks torch offers for large numbers of classes."""
+    nn: Any = torch.nn  # not in every torch the benchmark runs on
+    target = torch.arange(len(q), device=q.device)
+    rows, columns = plain.unit(q) / TEMPERATURE, plain.unit(k)
+    loss: Tensor = nn.functional.linear_cross_entropy(rows, columns, target, options=nn.LinearCrossEntropyOptions())
+    return loss

@@ -1,0 +1,63 @@
+"""Which variants are right: value and gradient against the fp64 definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from cases import Case, inputs
+from torch import Tensor
+from variants import Data, Loss, backend
+
+LARGEST_N = 1024  # the fp64 definition is quick up to here
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest relative errors, of the value and in the norm of the gradient."""
+
+    value: float
+    gradient: float
+
+
+SINGLE = Tolerance(1e-4, 1e-3)  # fp32 sums over 1,024 columns stay well below
+# Products of 8 or 11 bits summed in fp32; the gradient itself is rounded to bf16, 2^-9.
+HALF = Tolerance(2e-3, 2e-2)
+# Similarities rounded to bf16 are wrong by up to 0.004 of 1 / 0.07 in the exponent. This catches wrong code only.
+HALF_PEERS = Tolerance(5e-2, 2e-1)
+
+
+def tolerance(dtype: str, peer: bool) -> Tolerance:
+    """What is accepted from embeddings of a dtype, with the precision of fp32 products that is set."""
+    if dtype == "bfloat16":
+        return HALF_PEERS if peer else HALF
+    return SINGLE if torch.get_float32_matmul_precision() == "highest" else HALF
+
+
+def small(case: Case) -> Case:
+    """The case at the size it is checked at: its width, and rows as far as the definition is quick."""
+    return replace(case, n=min(case.n, LARGEST_N))
+
+
+def gate(case: Case, device: str) -> Callable[..., None]:
+    """A check of variants, ``check(loss, peer=False)``, on the case's own inputs; it raises ``ArithmeticError``."""
+    data = inputs(small(case), device)
+    a, b = (z.detach().double().requires_grad_() for z in data[:2])
+    true, true_gradient = value_and_gradient(backend(case.loss, "reference"), (a, b, data[2]))
+
+    def check(loss: Loss, peer: bool = False) -> None:
+        value, gradient = value_and_gradient(loss, data)
+        value_error = float((value - true).abs() / true.abs())
+        gradient_error = float((gradient - true_gradient).norm() / true_gradient.norm())
+        accepted = tolerance(case.dtype, peer)
+        if not (value_error < accepted.value and gradient_error < accepted.gradient):
+            raise ArithmeticError(f"wrong by {value_error:.1e} in value and {gradient_error:.1e} in gradient")
+
+    return check
+
+
+def value_and_gradient(loss: Loss, data: Data) -> tuple[Tensor, Tensor]:
+    """Loss and gradient of both views, in fp64."""
+    value = loss(*data)
+    return value.detach().double(), torch.cat(torch.autograd.grad(value, data[:2])).double()
