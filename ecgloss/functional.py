@@ -146,7 +146,7 @@ def clef(
         n_attributes: What integer ``missing`` is counted out of.
         group: Process group the loss spans; every rank passes its own rows and gets the loss of the global batch, with
             gradients that DistributedDataParallel's averaging turns into the single-process ones.
-        backend: ``"auto"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
+        backend: ``"auto"``, ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
         check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
         return_terms: Return :class:`ClefTerms` instead of the loss alone.
 
@@ -234,7 +234,7 @@ def ntxent(
         z2: (B, D) embeddings of the second views of the same samples.
         temperature: tau > 0, a float or a 0-d tensor (which gets its gradient if it requires one).
         group: Process group the loss spans, as in :func:`clef`.
-        backend: ``"auto"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
+        backend: ``"auto"``, ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
         check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
 
     Returns:

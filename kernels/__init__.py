@@ -1,1 +1,4 @@
-"""Triton kernels of ecgloss, installed as ``ecgloss.kernels``: the only place that may import triton."""
+"""Triton kernels of pair_stats, installed as ecgloss.kernels: the only place that imports triton.
+
+Importing this package imports nothing; :mod:`ecgloss.kernels.launch` is what the engine calls.
+"""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from rule_cases import Problem, evaluate, problem
+from rule_cases import Problem, Result, evaluate, problem
 from torch import Tensor
 
 # Covers what is left when the plain code happens to be exact: a few roundings of the stored dtype and of fp32.
@@ -31,6 +31,8 @@ def assert_as_accurate_as_plain_code(
     dtype: torch.dtype = torch.float32,
     draws: int = 2,
     strict: bool = False,
+    backend: str = "cpp",
+    device: str = "cpu",
 ) -> None:
     """Errors are norms over all entries and draws, so that no single lucky rounding of the plain code decides.
 
@@ -38,7 +40,8 @@ def assert_as_accurate_as_plain_code(
     """
     sums: dict[str, Tensor] = {}
     for seed in range(draws):
-        for x in quantities(problem(rule, kind, n, d, tau, seed).rounded(dtype), dtype, strict):
+        p = problem(rule, kind, n, d, tau, seed).rounded(dtype)
+        for x in quantities(p, evaluate(p, backend, device), evaluate(p, "reference", device), dtype, strict):
             known = torch.isfinite(x.true)
             assert torch.equal(known, torch.isfinite(x.mine)), f"{x.name}: NaN or inf where the definition has none"
             errors = [(y[known].double() - x.true[known]).norm().item() for y in (x.mine, x.plain)]
@@ -53,10 +56,10 @@ def temperature_floor(p: Problem, eps: float) -> float:
     return 2 * eps / (p.tau**2 * len(p.q) ** 0.5)
 
 
-def quantities(p: Problem, dtype: torch.dtype, strict: bool) -> Iterator[Quantity]:
+def quantities(p: Problem, mine: Result, plain: Result, dtype: torch.dtype, strict: bool) -> Iterator[Quantity]:
     """Everything a backend computes for a problem, from the backend, from plain code and from the definition."""
     exact = p.rounded(torch.float64)
-    mine, plain, true = evaluate(p, "cpp"), evaluate(p, "reference"), evaluate(exact, "reference")
+    true = evaluate(exact, "reference")
     assert mine.rows.dtype == torch.float32
     for name in ("loss", "rows", "tau_gradient"):
         values = [getattr(result, name) for result in (mine, plain, true)]

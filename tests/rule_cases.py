@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,9 +159,28 @@ class Problem:
     k: Tensor | None
     tau: float
 
+    def on(self, device: str) -> Problem:
+        """The same on another device, side information included."""
+        if device == "cpu":
+            return self
+        k = None if self.k is None else self.k.to(device)
+        return Problem(
+            Setting(moved(self.setting.rule, device), self.setting.similarity), self.q.to(device), k, self.tau
+        )
+
     def rounded(self, dtype: torch.dtype) -> Problem:
         """The same with embeddings a dtype can hold."""
         return Problem(self.setting, self.q.to(dtype), None if self.k is None else self.k.to(dtype), self.tau)
+
+
+def moved(x: Any, device: str) -> Any:
+    """A dataclass with all its tensors on a device."""
+    if isinstance(x, Tensor):
+        return x.to(device)
+    if is_dataclass(x):
+        public = (field.name for field in fields(x) if not field.name.startswith("_"))
+        return type(x)(**{name: moved(getattr(x, name), device) for name in public})
+    return x
 
 
 def problem(rule: str, kind: str, n: int, d: int, tau: float, seed: int = 0) -> Problem:
@@ -192,7 +212,9 @@ class Result:
         )
 
 
-def evaluate(p: Problem, backend: str) -> Result:
+def evaluate(p: Problem, backend: str, device: str = "cpu") -> Result:
+    """What a backend makes of a problem, computed on a device."""
+    p = p.on(device)
     q, k = (None if x is None else x.detach().requires_grad_() for x in (p.q, p.k))
     assert q is not None
     tau = torch.tensor(p.tau, dtype=torch.float64, requires_grad=True)
@@ -203,7 +225,8 @@ def evaluate(p: Problem, backend: str) -> Result:
     inputs = [q, tau] if k is None else [q, tau, k]
     dq, dtau, *dk = torch.autograd.grad(loss, inputs)
     rows = torch.stack([stats.positive_sum, stats.positive_lse, stats.positive_count, stats.negative_lse])
-    return Result(loss.detach(), rows.detach(), dq, dk[0] if dk else None, dtau)
+    computed = (loss.detach(), rows.detach(), dq, dk[0] if dk else None, dtau)
+    return Result(*(None if x is None else x.cpu() for x in computed))  # type: ignore[arg-type]
 
 
 def total(stats: PairStats, setting: Setting) -> Tensor:
@@ -213,6 +236,6 @@ def total(stats: PairStats, setting: Setting) -> Tensor:
     g = torch.Generator().manual_seed(12)
     parts = []
     for x in (stats.positive_sum, stats.positive_lse, stats.negative_lse):
-        c = torch.randn(len(x), generator=g, dtype=torch.float64)
+        c = torch.randn(len(x), generator=g, dtype=torch.float64).to(x.device)
         parts.append(torch.where(torch.isfinite(x), c * x, 0.0).mean())
     return torch.stack(parts).sum()

@@ -27,6 +27,7 @@ def forward(
     layout: list[int],
     similarity: int,
     term_weights: list[float],
+    engine: str,
 ) -> tuple[Tensor, ...]:
     """The op on a CPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
     outputs = _empty_outputs(q, q2, k)
@@ -76,6 +77,7 @@ def backward(
     layout: list[int],
     similarity: int,
     term_weights: list[float],
+    engine: str,
     sizes: list[int],
     q_dtype: torch.dtype,
     k_dtype: torch.dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import chunked, cpp, reference
+from ecgloss.engine import chunked, fused, reference, triton_kernels
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, RiskPairs, Rule
@@ -22,6 +23,7 @@ from ecgloss.pairs import Layout, RiskPairs, Rule
 _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "reference": reference.pair_stats}
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
+OLDEST_CAPABILITY = (8, 0)
 NOT_BUILT = "not built (there was no compiler, or no installation)"
 
 
@@ -67,7 +69,7 @@ def backends() -> list[BackendStatus]:
         )
         kernels = BackendStatus("cpp", True, note)
     return [
-        BackendStatus("triton", False, "this version has no Triton kernels yet; CUDA tensors use chunked"),
+        BackendStatus("triton", _triton_obstacle() is None, _triton_obstacle() or _triton_note()),
         kernels,
         BackendStatus("chunked", True, "plain torch in blocks of rows, any device, O(N D) memory; auto's fallback"),
         BackendStatus("reference", True, "plain torch, materialises N x N: the definition, for checking"),
@@ -95,8 +97,9 @@ def pair_stats(
         similarity: Ask for the mean of (S^ - T)^2 with S^ = S (``"cosine"``) or S min-max scaled over all N^2 entries
             (``"minmax"``); the rule must then be a square :class:`~ecgloss.pairs.RiskPairs`.
         term_weights: The weights with which :meth:`PairStats.loss` will be called: the C++ kernels then have it ready.
-        backend: ``"auto"`` (C++ kernels for CPU tensors, ``"chunked"`` elsewhere), ``"cpp"``, ``"chunked"`` or
-            ``"reference"``; the environment variable ECGLOSS_BACKEND overrides ``"auto"``.
+        backend: ``"auto"`` (C++ kernels for CPU tensors, Triton kernels for CUDA tensors, ``"chunked"`` elsewhere),
+            ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; the environment variable ECGLOSS_BACKEND
+            overrides ``"auto"``.
 
     Returns:
         The statistics, fp32 (fp64 for fp64 embeddings); gradients reach q, k and the temperature.
@@ -118,9 +121,9 @@ def pair_stats(
     first, second = q if isinstance(q, tuple) else (q, None)
     _check_embeddings(first, second, k, rule.layout)
     _check_similarity(similarity, rule)
-    name = select_backend(backend, first.device)
-    if name == "cpp":  # normalises by itself, in one pass with all else
-        return cpp.pair_stats(first, second, k, temperature, rule, similarity, term_weights)
+    name = select_backend(backend, first.device, first.dtype, rule)
+    if name in ("cpp", "triton"):  # normalise by themselves, in one pass with all else
+        return fused.pair_stats(name, first, second, k, temperature, rule, similarity, term_weights)
     rows = first if second is None else torch.cat([first, second])
     # Normalising and summing in half precision would lose the loss.
     with torch.autocast(rows.device.type, enabled=False):
@@ -133,8 +136,10 @@ def pair_stats(
         return _PLAIN[name](unit, columns, tau, rule, similarity=similarity)
 
 
-def select_backend(name: str, device: torch.device) -> str:
-    """The backend for tensors of a device, or a ``ValueError`` that says why there is none.
+def select_backend(
+    name: str, device: torch.device, dtype: torch.dtype = torch.float32, rule: Rule | None = None
+) -> str:
+    """The backend for embeddings, or a ``ValueError`` that says why there is none.
 
     Example:
         >>> select_backend("chunked", torch.device("cpu"))
@@ -146,21 +151,69 @@ def select_backend(name: str, device: torch.device) -> str:
         source = f"backend (from the environment variable {ENVIRONMENT})"
     check_option(source, name, _NAMES)
     if name == "auto":
-        if device.type != "cpu":
-            return "chunked"
-        if _EXTENSION is not None:
-            return "cpp"
-        if not torch.compiler.is_compiling():
-            _announce_fallback()
-        return "chunked"
+        return _automatic(device, dtype, rule)
     if name == "cpp" and _EXTENSION is not None:
         if device.type != "cpu":
             raise ValueError(f"{source} 'cpp' computes on a CPU; got tensors on {device}")
+        return name
+    if name == "triton" and _triton_obstacle() is None:
+        reason = _unfit_for_triton(device, dtype, rule)
+        if reason:
+            raise ValueError(f"{source} 'triton' {reason}")
         return name
     if name not in _PLAIN:
         note = next(status.note for status in backends() if status.name == name)
         raise ValueError(f"{source} {name!r} is not usable here: {note}")
     return name
+
+
+def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
+    """The quickest backend for embeddings."""
+    if device.type == "cpu":
+        if _EXTENSION is not None:
+            return "cpp"
+        if not torch.compiler.is_compiling():
+            _announce_fallback()
+        return "chunked"
+    fits = _triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None
+    return "triton" if fits else "chunked"
+
+
+@functools.cache
+def _triton_obstacle() -> str | None:
+    """Why the Triton kernels cannot be used on this machine; None where they can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (PyTorch for CUDA brings it along); CUDA tensors use chunked"
+    if interpreted():
+        return None
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    if torch.version.hip is None and torch.cuda.get_device_capability() < OLDEST_CAPABILITY:
+        return "the kernels need a GPU of compute capability 8.0 or newer; CUDA tensors use chunked"
+    return None
+
+
+def _triton_note() -> str:
+    if interpreted():
+        return "Triton kernels under the interpreter (TRITON_INTERPRET), for checking"
+    return f"Triton kernels for {torch.cuda.get_device_name()}; auto's choice on a GPU"
+
+
+def interpreted() -> bool:
+    """Whether Triton interprets kernels, which then take CPU tensors."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
+
+
+def _unfit_for_triton(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str | None:
+    """What the Triton kernels do not compute."""
+    wanted = "cpu" if interpreted() else "cuda"
+    if device.type != wanted:
+        return f"computes on {'a CPU, under the interpreter' if interpreted() else 'a GPU'}; got tensors on {device}"
+    if dtype == torch.float64:
+        return "computes in fp32 at most; got float64 embeddings (chunked takes them)"
+    if rule is not None and not triton_kernels.takes(rule):
+        return f"excludes at most {triton_kernels.MOST_EXCLUDED} shifts of no more rows than columns; got {rule.layout}"
+    return None
 
 
 @functools.cache

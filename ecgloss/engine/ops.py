@@ -1,8 +1,8 @@
-"""torch.library ops of the C++ kernels: ``ecgloss::pair_stats`` and ``ecgloss::pair_stats_backward``, one per pass.
+"""torch.library ops of the C++ and Triton kernels, one per pass: ``ecgloss::pair_stats`` and ``pair_stats_backward``.
 
 Both have fake kernels, so that torch.compile sees shapes only; the forward has an autograd formula, and the gradient of
 a gradient is refused. Embeddings come as they are, normalised inside; ``q2`` holds further rows of q, so that two views
-need no copy. What the ops are told of a rule is :class:`ecgloss.engine.cpp.Description`.
+need no copy. What the ops are told of a rule is :class:`ecgloss.engine.description.Description`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss.engine import cpp_kernels as kernels
+from ecgloss.engine import cpp_kernels, triton_kernels
 from ecgloss.engine.normalise import refuse_gradient
 
 _SIDE = (
     "Tensor? values, Tensor? column_values, Tensor? missing, Tensor? row_labels, Tensor? column_labels, "
-    "SymInt[] rule, float[] numbers, SymInt[] layout, int similarity, float[] term_weights"
+    "SymInt[] rule, float[] numbers, SymInt[] layout, int similarity, float[] term_weights, "
+    "str engine"
 )
 _LIBRARY = torch.library.Library("ecgloss", "DEF")
 _LIBRARY.define(
@@ -35,8 +36,8 @@ def run(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *re
 
     Returns:
         loss = w_0 cross_entropy + w_1 error with the term weights w, cross_entropy, error (0-d); rows (4, N):
-        positive_sum, positive_lse, positive_count, negative_lse; and what the backward needs: panels and norms, sums in
-        fp64.
+        positive_sum, positive_lse, positive_count, negative_lse; and two buffers the backward needs: embeddings as
+        the engine holds them, and numbers of the rows and of the batch.
     """
     if torch.compiler.is_compiling():
         outputs: tuple[Tensor, ...] = _FORWARD(q, q2, k, temperature, *rest)
@@ -48,7 +49,7 @@ def run(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *re
 def _differentiable(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any) -> Any:
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, q2, k, temperature)):
         return _PairStats.apply(q, q2, k, temperature, rest)
-    return _below_autograd(_FORWARD, kernels.forward, q, q2, k, temperature, *rest)
+    return _below_autograd(_FORWARD, _ENGINES[rest[-1]].forward, q, q2, k, temperature, *rest)
 
 
 def _below_autograd(op: Any, implementation: Any, *arguments: Any) -> Any:
@@ -71,13 +72,13 @@ class _PairStats(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, rest: tuple[Any, ...]
     ) -> Any:
-        outputs = _below_autograd(_FORWARD, kernels.forward, q, q2, k, temperature, *rest)
+        outputs = _below_autograd(_FORWARD, _ENGINES[rest[-1]].forward, q, q2, k, temperature, *rest)
         panels, saved = outputs[-2:]
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(panels, saved)
         ctx.save_for_backward(panels, saved, temperature)
         ctx.rest = rest  # side information is data, without gradient
-        ctx.sizes = kernels.sizes_of(q, q2, k)
+        ctx.sizes = cpp_kernels.sizes_of(q, q2, k)
         ctx.dtypes = (q.dtype, q.dtype if k is None else k.dtype)
         return outputs
 
@@ -85,16 +86,39 @@ class _PairStats(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[:4]
         arguments = (*grads[:4], *ctx.saved_tensors, *ctx.rest, ctx.sizes, *ctx.dtypes, wanted)
-        gradients = _below_autograd(_BACKWARD, kernels.backward, *arguments)
+        gradients = _below_autograd(_BACKWARD, _ENGINES[ctx.rest[-1]].backward, *arguments)
         if torch.is_grad_enabled():  # create_graph=True
             gradients = [refuse_gradient(g.detach().requires_grad_()) for g in gradients]
         return (*(g if wants else None for g, wants in zip(gradients, wanted)), None)
 
 
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_FORWARD_ENGINE]].forward(*arguments)
+    return outputs
+
+
+def _forward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_FORWARD_ENGINE]].forward_shapes(*arguments)
+    return outputs
+
+
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_BACKWARD_ENGINE]].backward(*arguments)
+    return outputs
+
+
+def _backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_BACKWARD_ENGINE]].backward_shapes(*arguments)
+    return outputs
+
+
+_ENGINES: dict[str, Any] = {"cpp": cpp_kernels, "triton": triton_kernels}
+_FORWARD_ENGINE, _BACKWARD_ENGINE = -1, -5  # where an op's arguments name the engine
 _FORWARD = torch.ops.ecgloss.pair_stats.default
 _BACKWARD = torch.ops.ecgloss.pair_stats_backward.default
-_LIBRARY.impl("pair_stats", kernels.forward, "CPU")
 _LIBRARY.impl("pair_stats", _differentiable, "Autograd")
-_LIBRARY.impl("pair_stats_backward", kernels.backward, "CPU")
-torch.library.register_fake(_FORWARD, kernels.forward_shapes, lib=_LIBRARY)
-torch.library.register_fake(_BACKWARD, kernels.backward_shapes, lib=_LIBRARY)
+for _key in ("CPU", "CUDA"):
+    _LIBRARY.impl("pair_stats", _forward, _key)
+    _LIBRARY.impl("pair_stats_backward", _backward, _key)
+torch.library.register_fake(_FORWARD, _forward_shapes, lib=_LIBRARY)
+torch.library.register_fake(_BACKWARD, _backward_shapes, lib=_LIBRARY)

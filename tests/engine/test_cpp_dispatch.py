@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import warnings
 
@@ -13,7 +14,7 @@ import ecgloss
 import ecgloss.functional as F
 from ecgloss.engine import dispatch, pair_stats
 from ecgloss.info import describe
-from ecgloss.pairs import view_pairs
+from ecgloss.pairs import Layout, UniformPairs, view_pairs
 
 CPU = torch.device("cpu")
 
@@ -49,10 +50,33 @@ def test_the_backends_are_those_of_the_documentation():
 @needs_cpp
 def test_cpu_tensors_get_the_kernels_without_asking(views, no_environment):
     assert dispatch.select_backend("auto", CPU) == "cpp"
-    assert dispatch.select_backend("auto", torch.device("cuda")) == "chunked"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(F.ntxent(*views), F.ntxent(*views, backend="cpp"))
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "dtype", "rule", "chosen"),
+    [
+        (None, torch.bfloat16, None, "triton"),
+        ("no Triton", torch.bfloat16, None, "chunked"),
+        (None, torch.float64, None, "chunked"),
+        (None, torch.float32, UniformPairs(Layout(9, 9, True, (0, 3, 6), None)), "chunked"),
+        (None, torch.float32, view_pairs(4), "triton"),
+    ],
+)
+def test_cuda_tensors_get_the_kernels_that_can_compute_them(obstacle, dtype, rule, chosen, monkeypatch, no_environment):
+    monkeypatch.setattr(dispatch, "_triton_obstacle", lambda: obstacle)
+    monkeypatch.setattr(dispatch, "interpreted", lambda: False)
+    assert dispatch.select_backend("auto", torch.device("cuda"), dtype, rule) == chosen
+
+
+def test_a_machine_without_a_gpu_says_so(monkeypatch):
+    if importlib.util.find_spec("triton") is not None:
+        pytest.skip("Triton is installed")
+    status = next(s for s in ecgloss.backends() if s.name == "triton")
+    assert not status.usable
+    assert "Triton is not installed" in status.note
 
 
 @needs_cpp
@@ -109,7 +133,7 @@ def test_the_environment_may_ask_for_the_kernels_of_a_machine_that_has_none(view
 
 def test_an_empty_environment_variable_is_none(monkeypatch):
     monkeypatch.setenv("ECGLOSS_BACKEND", "")
-    assert dispatch.select_backend("auto", torch.device("cuda")) == "chunked"
+    assert dispatch.select_backend("auto", torch.device("mps")) == "chunked"
 
 
 @needs_cpp

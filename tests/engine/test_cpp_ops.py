@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ecgloss.functional as F
 from ecgloss.engine import cpp_kernels, pair_stats
-from ecgloss.engine.cpp import SIMILARITIES, describe, layout_words
+from ecgloss.engine.description import SIMILARITIES, describe, layout_words
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
 
 pytestmark = needs_cpp
@@ -30,7 +30,8 @@ def arguments(p: Problem, requires_grad: bool, two_parts: bool = False) -> list[
     words, numbers, *side = describe(p.setting.rule)
     similarity = SIMILARITIES.index(p.setting.similarity)
     tau = torch.tensor(p.tau, requires_grad=requires_grad)
-    return [q, q2, k, tau, *side, words, numbers, layout_words(p.setting.rule.layout), similarity, [1.0, 0.5]]
+    rest = [words, numbers, layout_words(p.setting.rule.layout), similarity, [1.0, 0.5], "cpp"]
+    return [q, q2, k, tau, *side, *rest]
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

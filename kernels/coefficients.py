@@ -1,0 +1,164 @@
+"""What the gradients of the statistics make of every row, in O(N): the tile of the backward only multiplies.
+
+    g_negative = g_entropy / N sigma(negative - positive) + g_rows[3]        g_positive = ... - sigma ... + g_rows[0, 1]
+    GAIN       = g_negative / tau 2^(fixed maximum - lse), or g_negative / tau where the maximum runs
+
+All in a unit in which the gradient of a pair fits half precision: 256 N / (|g_entropy| / tau + ...) times its value, at
+most some hundreds, and the share 1 / N of a typical pair stays a normal number.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .forms import (
+    ALIGN_CONSTANT,
+    ALIGN_SLOPE,
+    ALIGN_WEIGHT,
+    ERROR_BY_LOW,
+    GAIN,
+    GAIN_LOW,
+    GAIN_LSE,
+    GAIN_POSITIVE,
+    GAIN_POSITIVE_LSE,
+    GAIN_POSITIVE_SUM,
+    LSE,
+    NEGATIVE,
+    POSITIVE,
+    START,
+    STRETCH,
+    UNSCALE,
+)
+from .tile import exponent_scale, load_temperature
+from .weight import fixed_maximum
+
+UNIT = tl.constexpr(256.0)
+
+
+@triton.jit
+def load_number(pointer, weight, other):
+    """A gradient that may be absent, weighted, and one more."""
+    if pointer is not None:
+        return other + weight * tl.load(pointer).to(tl.float32)
+    return other
+
+
+@triton.jit
+def load_gradient(g_rows, line: tl.constexpr, rows, mask, n):
+    """The gradient of one statistic; 0 where there is none."""
+    if g_rows is not None:
+        return tl.load(g_rows + line * n + rows, mask=mask, other=0.0)
+    return tl.zeros(rows.shape, dtype=tl.float32)
+
+
+@triton.jit
+def finite_lse(lse):
+    """0 for a row of nothing, whose gain is 0 as well: no inf - inf."""
+    return tl.where(lse == -float("inf"), 0.0, lse)
+
+
+@triton.jit
+def load_unit(g_entropy, g_error, stretch, peak, tau, n):
+    """What gradients are multiplied with; ``peak`` is the largest gradient of a statistic."""
+    size = tl.abs(g_entropy) / tau + tl.abs(g_error) * stretch
+    if peak is not None:
+        size += tl.load(peak).to(tl.float32) * n / tau
+    return tl.where(size == 0, 1.0, UNIT * n / size)
+
+
+@triton.jit(do_not_specialize=["n", "n_pad"])
+def coefficients(
+    g_loss,  # 0-d, or None; so are the next two
+    g_entropy,
+    g_error,
+    g_rows,  # [4, n], or None
+    peak,  # 0-d max |g_rows|, or None
+    side,  # [lines, n_pad]
+    numbers,  # [NUMBERS]
+    gains,  # [GAINS, n_pad]
+    scales,  # [SCALES]
+    tau_pointer,
+    tau,
+    entropy_weight,
+    error_weight,
+    n,
+    n_pad,
+    RULE: tl.constexpr,
+    ALIGN: tl.constexpr,
+    FIXED: tl.constexpr,
+    POSITIVES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Rows with at most one positive; one program per block of rows."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = rows < n
+    tau = load_temperature(tau_pointer, tau)
+    entropy = load_number(g_loss, entropy_weight, load_number(g_entropy, 1.0, 0.0 * tau))
+    error = 0.0 * tau
+    stretch = 0.0 * tau
+    if ALIGN != "":
+        error = load_number(g_loss, error_weight, load_number(g_error, 1.0, error))
+        stretch = tl.load(numbers + STRETCH)
+    unit = load_unit(entropy, error, stretch, peak, tau, n)
+
+    negative = load_gradient(g_rows, 3, rows, mask, n)
+    positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
+    lse = tl.load(side + LSE * n_pad + rows, mask=mask, other=0.0)
+    if POSITIVES:
+        x = tl.load(side + NEGATIVE * n_pad + rows, mask=mask, other=0.0)
+        y = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0) / tau
+        share = entropy / n / (1 + tl.exp(y - x))
+        negative += share
+        positive -= share
+    else:
+        positive = positive * 0.0
+    negative = tl.where(lse == -float("inf"), 0.0, negative) * (unit / tau)
+    lse = finite_lse(lse)
+    if FIXED:
+        negative = negative * tl.exp2(fixed_maximum(exponent_scale(tau), RULE) - lse)
+    inside = rows < n_pad
+    tl.store(gains + GAIN * n_pad + rows, tl.where(mask, negative, 0.0), mask=inside)
+    tl.store(gains + GAIN_LSE * n_pad + rows, tl.where(mask, lse, 0.0), mask=inside)
+    tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
+    if tl.program_id(0) == 0:
+        tl.store(scales + UNSCALE, 1 / unit)
+        if ALIGN != "":
+            weight = 4 * stretch * error * unit / n / n
+            tl.store(scales + ALIGN_WEIGHT, weight)
+            tl.store(scales + ALIGN_SLOPE, weight * stretch)
+            tl.store(scales + ALIGN_CONSTANT, -weight * (stretch * tl.load(numbers + START) + 1))
+            tl.store(scales + GAIN_LOW, 2 * error * unit * tl.load(numbers + ERROR_BY_LOW))
+
+
+@triton.jit(do_not_specialize=["n", "n_pad"])
+def dense_coefficients(
+    g_rows,  # [4, n], or None
+    peak,
+    side,
+    gains,
+    scales,
+    tau_pointer,
+    tau,
+    n,
+    n_pad,
+    BLOCK: tl.constexpr,
+):
+    """Rows with any number of positives."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = rows < n
+    tau = load_temperature(tau_pointer, tau)
+    unit = load_unit(0.0 * tau, 0.0 * tau, 0.0 * tau, peak, tau, n)
+    inside = rows < n_pad
+    lse = tl.load(side + LSE * n_pad + rows, mask=mask, other=0.0)
+    negative = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 3, rows, mask, n))
+    tl.store(gains + GAIN * n_pad + rows, negative * (unit / tau), mask=inside)
+    tl.store(gains + GAIN_LSE * n_pad + rows, finite_lse(lse), mask=inside)
+    lse = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
+    positive = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 1, rows, mask, n))
+    tl.store(gains + GAIN_POSITIVE * n_pad + rows, positive * (unit / tau), mask=inside)
+    tl.store(gains + GAIN_POSITIVE_LSE * n_pad + rows, finite_lse(lse), mask=inside)
+    total = load_gradient(g_rows, 0, rows, mask, n)
+    tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, total * (unit / tau), mask=inside)
+    if tl.program_id(0) == 0:
+        tl.store(scales + UNSCALE, 1 / unit)

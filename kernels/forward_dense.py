@@ -1,0 +1,149 @@
+"""Statistics of rows with any number of positives: SupCon, CMSC, y-Aware InfoNCE, PhysioCLR.
+
+    total_i          = sum over the negatives of 2^(x_ik - maximum)                 x = S_ik / tau log2 e
+    positive_total_i = sum over the positives of w_ik 2^(x_ik - positive_maximum)
+    positive_sum_i   = sum w_ik S_ik        positive_count_i = sum w_ik
+
+Both maxima run: a row's positives may lie far below its negatives. Programs and partials as in the other forward.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .finish import load_parts, merge_parts
+from .forms import (
+    INVERSE,
+    LSE,
+    MAXIMUM,
+    POSITIVE,
+    POSITIVE_COUNT,
+    POSITIVE_MAXIMUM,
+    POSITIVE_SUM,
+    POSITIVE_TOTAL,
+    STATISTICS,
+    TOTAL,
+)
+from .relation import relate
+from .tile import (
+    LN2,
+    chunked_products,
+    exponent_scale,
+    first_tile,
+    is_excluded,
+    is_special,
+    load_rows,
+    load_temperature,
+    load_vector,
+)
+
+LINES = tl.constexpr(STATISTICS)
+
+
+@triton.jit
+def add_exponentials(total, maximum, x):
+    """A running sum of 2^x about a running maximum."""
+    higher = tl.maximum(maximum, tl.max(x, 1))
+    finite = tl.where(higher == -float("inf"), 0.0, higher)
+    return total * tl.exp2(maximum - finite) + tl.sum(tl.exp2(x - finite[:, None]), 1), higher
+
+
+@triton.jit(do_not_specialize=["n", "m", "n_pad", "m_pad", "shift_0", "shift_1", "period", "splits"])
+def dense_forward(
+    u_rows,  # [n_pad, D]
+    u_cols,  # [m_pad, D]
+    rows_side,  # [lines, n_pad]
+    cols_side,  # [lines, m_pad]
+    row_values,  # [n, width] fp32, or None
+    col_values,  # [m, width]
+    row_labels,  # [n] int64, or None
+    col_labels,  # [m]
+    partials,  # [splits, STATISTICS, n_pad]
+    tau_pointer,
+    tau,
+    threshold,
+    n,
+    m,
+    n_pad,
+    m_pad,
+    shift_0,
+    shift_1,
+    period,
+    splits,
+    RULE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """One program per block of rows and part of the columns."""
+    split = tl.program_id(0) % splits
+    row = tl.program_id(0) // splits * BLOCK_M
+    rows = row + tl.arange(0, BLOCK_M)
+    tau = load_temperature(tau_pointer, tau)
+    scale = exponent_scale(tau)
+    inverse = load_vector(rows_side, INVERSE, rows, n_pad)
+    if BLOCK_K == D:
+        a = load_rows(u_rows, rows, 0, D, D)
+    total = tl.zeros([BLOCK_M], dtype=tl.float32)
+    maximum = total - float("inf")
+    positive_total = total
+    positive_maximum = maximum
+    positive_sum = total
+    positive_count = total
+
+    end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
+    for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
+        cols = col + tl.arange(0, BLOCK_N)
+        if BLOCK_K == D:
+            p = tl.dot(a, tl.trans(load_rows(u_cols, cols, 0, D, D)), input_precision=PRECISION)
+        else:
+            p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        s = p * (inverse[:, None] * load_vector(cols_side, INVERSE, cols, m_pad)[None, :])
+        log_weight, negative = relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE)
+        if is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N):
+            keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+            log_weight = tl.where(keep, log_weight, -float("inf"))
+            negative = negative & keep
+        x = s * scale
+        total, maximum = add_exponentials(total, maximum, tl.where(negative, x, -float("inf")))
+        positive_total, positive_maximum = add_exponentials(positive_total, positive_maximum, x + log_weight)
+        weight = tl.exp2(log_weight)
+        positive_sum += tl.sum(weight * s, 1)
+        positive_count += tl.sum(weight, 1)
+
+    out = partials + split.to(tl.int64) * LINES * n_pad + rows
+    tl.store(out + TOTAL * n_pad, total)
+    tl.store(out + MAXIMUM * n_pad, maximum)
+    tl.store(out + POSITIVE_TOTAL * n_pad, positive_total)
+    tl.store(out + POSITIVE_MAXIMUM * n_pad, positive_maximum)
+    tl.store(out + POSITIVE_SUM * n_pad, positive_sum)
+    tl.store(out + POSITIVE_COUNT * n_pad, positive_count)
+
+
+@triton.jit(do_not_specialize=["n", "n_pad", "splits"])
+def merge_dense(
+    partials,  # [splits, STATISTICS, n_pad]
+    side,  # [lines, n_pad]
+    rows_out,  # [4, n]
+    tau_pointer,
+    tau,
+    n,
+    n_pad,
+    splits,
+    BLOCK: tl.constexpr,
+):
+    """The statistics from the parts of every row; one program per block of rows."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = rows < n
+    tau = load_temperature(tau_pointer, tau)
+    negative = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, splits)
+    positive = merge_parts(partials, POSITIVE_TOTAL, POSITIVE_MAXIMUM, rows, mask, n_pad, splits)
+    tl.store(side + LSE * n_pad + rows, negative, mask=mask)
+    tl.store(side + POSITIVE * n_pad + rows, positive, mask=mask)
+    tl.store(rows_out + rows, load_parts(partials, POSITIVE_SUM, rows, mask, n_pad, splits) / tau, mask=mask)
+    tl.store(rows_out + n + rows, positive * LN2, mask=mask)
+    tl.store(rows_out + 2 * n + rows, load_parts(partials, POSITIVE_COUNT, rows, mask, n_pad, splits), mask=mask)
+    tl.store(rows_out + 3 * n + rows, negative * LN2, mask=mask)

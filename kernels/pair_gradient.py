@@ -1,0 +1,80 @@
+"""The gradient of a tile of S, for rows with at most one positive.
+
+G_ik = e_ik (c_i + c_k)           e = omega 2^(x - maximum), c = g / tau 2^(maximum - lse)     one exponential
+= g_i / tau 2^(x - lse_i) + g_k / tau 2^(x - lse_k)                            where the maximum runs
++ constant + slope S_ik + weight W_ik                                          of the squared error
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .forms import ALIGN_CONSTANT, ALIGN_SLOPE, ALIGN_WEIGHT, GAIN, GAIN_LSE
+from .tile import is_excluded, is_special, load_vector
+from .weight import contrast_weight, exponents, fixed_maximum, risk_weight, weighted
+
+
+@triton.jit
+def contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE: tl.constexpr, FIXED: tl.constexpr):
+    """The negatives' part of G; ``row_gain`` is None where the rows have no statistics of their own."""
+    if FIXED:
+        e = weighted(tl.exp2(x - maximum), omega, RULE, FIXED)
+        if col_gains is None:
+            return e * row_gain[:, None]
+        gain = load_vector(col_gains, GAIN, cols, m_pad)
+        if row_gain is None:
+            return e * gain[None, :]
+        return e * (row_gain[:, None] + gain[None, :])
+    if col_gains is None:
+        return tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
+    theirs = tl.exp2(x - load_vector(col_gains, GAIN_LSE, cols, m_pad)[None, :])
+    theirs = theirs * load_vector(col_gains, GAIN, cols, m_pad)[None, :]
+    if row_gain is None:
+        return theirs
+    return theirs + tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
+
+
+@triton.jit
+def pair_gradients(
+    s,  # [BLOCK_M, BLOCK_N]
+    row,
+    col,
+    rows,
+    cols,
+    rows_side,  # [lines, n_pad]
+    cols_side,  # [lines, m_pad]
+    row_gain,  # [BLOCK_M], or None
+    row_lse,
+    col_gains,  # [GAINS, m_pad], or None
+    numbers,  # [NUMBERS]
+    scales,  # [SCALES]
+    scale,
+    alpha,
+    m,
+    n_pad,
+    m_pad,
+    shift_0,
+    shift_1,
+    period,
+    RULE: tl.constexpr,
+    ALIGN: tl.constexpr,
+    FIXED: tl.constexpr,
+    MOMENTS: tl.constexpr,
+):
+    """G of a tile, and sum_k G_ik S_ik of its rows without the squared error (0 unless MOMENTS)."""
+    w = risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
+    omega = contrast_weight(w, numbers, RULE)
+    x = exponents(s, omega, scale, RULE, FIXED)
+    if is_special(row, col, m, shift_0, shift_1, period, rows.shape[0], cols.shape[0]):
+        keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+        x = tl.where(keep, x, -float("inf"))
+        w = tl.where(keep, w, 0.0)
+    maximum = fixed_maximum(scale, RULE)
+    g = contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE, FIXED)
+    moment = tl.zeros([rows.shape[0]], dtype=tl.float32)
+    if MOMENTS:
+        moment = tl.sum(g * s, 1)
+    if ALIGN:
+        g += tl.load(scales + ALIGN_CONSTANT) + tl.load(scales + ALIGN_SLOPE) * s + tl.load(scales + ALIGN_WEIGHT) * w
+    return g, moment

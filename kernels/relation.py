@@ -1,0 +1,60 @@
+"""Rules that give a row any number of positives: labels, features, a Gaussian kernel."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .tile import LOG2E
+
+
+@triton.jit
+def load_table(table, index, n, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+    """Rows of (n, WIDTH), zero outside."""
+    columns = tl.arange(0, PADDED)
+    mask = (index < n)[:, None] & (columns < WIDTH)[None, :]
+    return tl.load(table + index.to(tl.int64)[:, None] * WIDTH + columns[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def equal_labels(row_labels, col_labels, rows, cols, n, m):
+    """Which pairs have the same label."""
+    mine = tl.load(row_labels + rows, mask=rows < n, other=0)
+    theirs = tl.load(col_labels + cols, mask=cols < m, other=0)
+    return mine[:, None] == theirs[None, :]
+
+
+@triton.jit
+def distance(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
+    """Sum of squared differences of metadata."""
+    total = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
+    for dimension in range(0, WIDTH):
+        y = tl.load(row_values + rows * WIDTH + dimension, mask=rows < n, other=0.0)
+        other = tl.load(col_values + cols * WIDTH + dimension, mask=cols < m, other=0.0)
+        difference = y[:, None] - other[None, :]
+        total += difference * difference
+    return total
+
+
+@triton.jit
+def relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
+    """log2 of the positive's weight, -inf where it is none, and whether a pair is a negative; exclusions apart."""
+    # Branches to the end: triton compiles what follows a return, too.
+    if RULE.kind == "gaussian":
+        log_weight = -LOG2E * distance(row_values, col_values, rows, cols, n, m, RULE.width)
+        return log_weight, log_weight == log_weight
+    elif RULE.kind == "labels":
+        positive = equal_labels(row_labels, col_labels, rows, cols, n, m)
+        return tl.where(positive, 0.0, -float("inf")), ~positive
+    else:
+        a = load_table(row_values, rows, n, RULE.width, RULE.padded)
+        b = load_table(col_values, cols, m, RULE.width, RULE.padded)
+        cosine = tl.dot(a, tl.trans(b), input_precision="ieee")
+        positive = cosine >= threshold
+        negative = cosine < threshold
+        if RULE.labelled:
+            equal = equal_labels(row_labels, col_labels, rows, cols, n, m)
+            positive = positive | equal
+            if not RULE.overlap:
+                negative = negative & ~equal
+        return tl.where(positive, 0.0, -float("inf")), negative

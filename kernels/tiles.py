@@ -1,0 +1,117 @@
+"""How large the tiles are: one table, looked up by architecture, pass, type of products and width.
+
+A line is: architectures, passes, products ("half" of 16 bits, "tensor" of fp32 on tensor cores, "ieee" of exact fp32),
+the largest D it is for, rows and columns of a tile, columns of D that are multiplied at once and that a program's
+gradient has (at most D, which is what 9999 means), warps and stages. The first line that fits is taken; of an unknown
+architecture those of the nearest older one. Every tile compiles without spills for the rule that needs most registers:
+tests/kernels/test_aot.py.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+TABLE = """
+sm80,sm89             forward   half    256   64  64  9999    -   8  2
+sm80,sm89             forward   half   9999  128  64    64    -   8  3
+sm80,sm89             moments   half     64   64  32  9999    -   8  2
+sm80,sm89             moments   half   9999  128  32    64    -   8  3
+sm80,sm89             backward  half     64   64  32  9999 9999   8  2
+sm80,sm89             backward  half    128   64  64  9999 9999   8  2
+sm80,sm89             backward  half   9999   64  64    64  256   8  2
+
+sm90                  forward   half    256  128  64  9999    -   8  3
+sm90                  forward   half    512  128  32  9999    -   8  2
+sm90                  forward   half   9999  128  64    64    -   8  3
+sm90                  moments   half    256  128  32  9999    -   8  3
+sm90                  moments   half    512  128  32  9999    -   8  2
+sm90                  moments   half   9999  128  32    64    -   8  3
+sm90                  backward  half    128  128  64  9999 9999   8  3
+sm90                  backward  half    256  128  32  9999 9999   8  3
+sm90                  backward  half    512   64  32   128  512   8  2
+sm90                  backward  half   9999   64  64    64  256   8  2
+
+sm100                 forward   half    256  128  64  9999    -   8  2
+sm100                 forward   half    512  128  32  9999    -   8  2
+sm100                 forward   half   9999  128  64    64    -   8  2
+sm100                 moments   half    256  128  32  9999    -   8  2
+sm100                 moments   half   9999  128  32    64    -   8  2
+sm100                 backward  half    128  128  64  9999 9999   8  2
+sm100                 backward  half    256   64  64  9999 9999   8  2
+sm100                 backward  half    512   64  64   128  512   8  2
+sm100                 backward  half   9999   64  64    64  256   8  2
+
+sm80,sm89,sm90,sm100  forward   tensor 9999   64  64    32    -   8  2
+sm80,sm89,sm90,sm100  moments   tensor 9999   64  32    32    -   8  2
+sm80,sm89,sm90,sm100  backward  tensor 9999   64  32    32   64   8  2
+sm80,sm89,sm90,sm100  forward   ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100  moments   ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100  backward  ieee   9999   64  32    16   64   8  2
+
+gfx942                forward   half    256   64  64  9999    -   4  1
+gfx942                forward   half   9999   64  64    64    -   4  1
+gfx942                moments   half    256   64  64  9999    -   4  1
+gfx942                moments   half   9999   64  64    64    -   4  1
+gfx942                backward  half    256   64  64  9999 9999   4  1
+gfx942                backward  half   9999   64  64    64  256   4  1
+gfx942                forward   ieee   9999   64  64    32    -   4  1
+gfx942                moments   ieee   9999   64  64    32    -   4  1
+gfx942                backward  ieee   9999   64  32    32  128   4  1
+
+cpu  forward,moments,dense-forward  half         9999  32  16  9999   -  1  1
+cpu  backward,dense-backward        half         9999  32  16  9999  64  1  1
+cpu  forward,moments,dense-forward  tensor,ieee  9999  16  32    16   -  1  1
+cpu  backward,dense-backward        tensor,ieee  9999  16  32    16  16  1  1
+"""
+
+
+class Tile(NamedTuple):
+    """Sizes of one kernel.
+
+    Attributes:
+        rows: BLOCK_M.
+        columns: BLOCK_N.
+        depth: BLOCK_K, columns of D multiplied at once; D where a block of rows is held whole.
+        width: BLOCK_D, columns of D whose gradient one program has.
+        warps: Warps per program.
+        stages: Tiles of columns on their way at once.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    width: int
+    warps: int
+    stages: int
+
+
+@cache
+def tile(architecture: str, step: str, product: str, d: int) -> Tile:
+    """The tile of a pass.
+
+    Args:
+        architecture: As :func:`ecgloss.kernels.machine.architecture` names it.
+        step: As :func:`ecgloss.kernels.launch.table_name` names it.
+        product: "half", "tensor" or "ieee".
+        d: D, padded.
+
+    Example:
+        >>> tile("sm90", "forward", "half", 128).rows
+        128
+    """
+    for line in filter(None, TABLE.split("\n")):
+        architectures, steps, products, limit, *sizes = line.split()
+        names = zip((architecture, step, product), (architectures, steps, products))
+        if all(name in listed.split(",") for name, listed in names) and d <= int(limit):
+            rows, columns, depth, width, warps, stages = (0 if size == "-" else int(size) for size in sizes)
+            return Tile(rows, columns, _divisor(d, depth), _divisor(d, width) if width else d, warps, stages)
+    raise LookupError(f"no tile for {architecture} {step} {product} D = {d}")
+
+
+def _divisor(d: int, largest: int) -> int:
+    """The largest power of two up to ``largest`` that divides a padded D: vectors are powers of two long."""
+    width = d & -d
+    while width > largest:
+        width //= 2
+    return width

@@ -1,0 +1,125 @@
+"""The Triton kernels are as accurate as plain materialised code: on a GPU, or on a CPU under the interpreter."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import error_rule
+import pytest
+import torch
+from backends import HALF, TRITON_DEVICE, needs_triton
+from rule_cases import RECTANGULAR, RULES, TAUS, evaluate, problem
+
+from ecgloss.engine import triton_kernels
+
+pytestmark = needs_triton
+assert_as_accurate = partial(
+    error_rule.assert_as_accurate_as_plain_code, backend="triton", device=TRITON_DEVICE, draws=2
+)
+MAIN = ["uniform", "clef paper", "clef official", "clef mean", "features or labels", "uniform, matched"]
+
+
+@pytest.mark.parametrize("kind", ["random", "nearly parallel"])
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_gets_the_loss_and_gradients_of_the_definition(rule, kind):
+    assert_as_accurate(rule, kind, 54, 23, 0.07)
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_half_precision_embeddings_lose_nothing_but_their_own_rounding(rule, dtype):
+    assert_as_accurate(rule, "random", 54, 23, 0.1, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
+@pytest.mark.parametrize("kind", ["correlated", "duplicates", "zero rows"])
+@pytest.mark.parametrize("rule", MAIN)
+def test_hard_embeddings_give_finite_and_right_gradients(rule, kind, dtype):
+    assert_as_accurate(rule, kind, 42, 20, 0.07, dtype, draws=2)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("rule", MAIN)
+def test_no_temperature_is_too_small_or_too_large(rule, tau):
+    assert_as_accurate(rule, "random", 36, 16, tau)
+    assert_as_accurate(rule, "correlated", 36, 16, tau, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("n", "d"), [(2, 1), (2, 7), (6, 1), (16, 16), (34, 3), (64, 64), (66, 65), (130, 37), (20, 257), (12, 300)]
+)
+@pytest.mark.parametrize("rule", ["uniform", "clef paper", "features or labels", "uniform, matched"])
+def test_no_batch_size_or_width_is_special(rule, n, d):
+    kind = "correlated" if n > 2 else "random"
+    assert_as_accurate(rule, kind, n, d, 0.2, draws=4 if n < 20 else 1)
+
+
+@pytest.mark.parametrize("rule", ["clef official", "labels", "risk queue, softmax", "gaussian, columns"])
+@pytest.mark.parametrize(("n", "d"), [(66, 65), (130, 20)])
+def test_parts_of_a_row_add_up(rule, n, d):
+    assert_as_accurate(rule, "random", n, d, 0.07, draws=2)
+
+
+@pytest.mark.parametrize("rule", MAIN)
+def test_wide_half_precision_rows_are_multiplied_in_pieces(rule):
+    assert_as_accurate(rule, "random", 34, 300, 0.1, torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
+@pytest.mark.parametrize("rule", [*MAIN, "risk queue, softmax"])
+def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypatch):
+    launch = triton_kernels.kernels_module("launch_backward")
+    monkeypatch.setattr(launch, "WIDEST_FUSED", 16)
+    monkeypatch.setattr(launch, "PANEL_BYTES", 1)  # the fewest rows at a time
+    computed = []
+    monkeypatch.setattr(launch, "panel_gradient", wraps(launch.panel_gradient, computed))
+    assert_as_accurate(rule, "random", 140, 20, 0.1, dtype, draws=1 if dtype == torch.float32 else 2)
+    assert bool(computed) == (rule != "features or labels")  # which stays fused
+
+
+def wraps(function, calls):
+    def called(*args):
+        calls.append(args)
+        return function(*args)
+
+    return called
+
+
+@pytest.mark.parametrize("rule", [*MAIN, "risk queue, none", "labels, columns"])
+def test_a_temperature_on_the_device_is_as_good_as_one_on_the_host(rule, monkeypatch):
+    """Without looking at it, the maximum of every row has to run."""
+    p = problem(rule, "random", 36, 16, 0.07).rounded(torch.float32)
+    expected = evaluate(p, "triton", TRITON_DEVICE)
+    on_host = []
+    monkeypatch.setattr(triton_kernels.kernels_module("problem"), "on_host", lambda x: on_host.append(x))
+    moved = evaluate(p, "triton", TRITON_DEVICE)
+    assert on_host
+    for name, x in moved.named().items():
+        torch.testing.assert_close(x.nan_to_num(7.0), expected.named()[name].nan_to_num(7.0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize("rule", [*MAIN, *RECTANGULAR])
+def test_two_runs_give_the_same_bits(rule, dtype):
+    p = problem(rule, "correlated", 34, 16, 0.07).rounded(dtype)
+    assert evaluate(p, "triton", TRITON_DEVICE).same_bits(evaluate(p, "triton", TRITON_DEVICE))
+
+
+def test_small_batches_are_split_until_the_machine_is_full():
+    """Rounds of programs per unit of work: 64 programs of 132 at once take 1 round, as 128 of half the size would."""
+    choose = triton_kernels.kernels_module("machine").choose_splits
+    assert choose(64, 64, 132) == 2
+    assert choose(4, 64, 132) == 16
+    assert choose(132, 64, 132) == 1
+    assert choose(1, 1, 132) == 1
+    assert choose(1000, 1000, 132) <= 16
+
+
+def test_the_error_rule_notices_a_kernel_that_compares_a_row_with_itself(monkeypatch):
+    for module in ("forward", "pair_gradient"):
+        kernels = triton_kernels.kernels_module(module)
+        if not hasattr(kernels.is_excluded, "rewriter") and TRITON_DEVICE == "cuda":
+            pytest.skip("compiled kernels keep what they were compiled from")
+        monkeypatch.setattr(kernels, "is_excluded", lambda rows, cols, a, b, period: cols[None, :] < 0 * rows[:, None])
+    with pytest.raises(AssertionError):
+        assert_as_accurate("uniform", "random", 36, 16, 0.07)
