@@ -14,15 +14,32 @@ from typing import TYPE_CHECKING, Any
 
 from ecgloss import functional
 from ecgloss.engine import backends
-from ecgloss.losses import CLEFLoss, NTXentLoss
+from ecgloss.losses import (
+    BYOLLoss,
+    CLEFLoss,
+    InfoNCELoss,
+    LogTemperature,
+    MoCoLoss,
+    NTXentLoss,
+    PhysioCLRLoss,
+    SupConLoss,
+    YAwareLoss,
+)
 
 if TYPE_CHECKING:
     from ecgloss import data, evaluate, models, risk, train
 
 __version__ = "0.1.0"
 __all__ = [
+    "BYOLLoss",
     "CLEFLoss",
+    "InfoNCELoss",
+    "LogTemperature",
+    "MoCoLoss",
     "NTXentLoss",
+    "PhysioCLRLoss",
+    "SupConLoss",
+    "YAwareLoss",
     "__version__",
     "backends",
     "data",

@@ -62,6 +62,16 @@ def check_views(z1: Tensor, z2: Tensor, *, check_finite: bool) -> None:
                 raise ValueError(f"{name} has NaN or infinite values in {len(rows)} rows: {_shorten(rows)}")
 
 
+def check_matrix(name: str, z: Tensor) -> None:
+    """Rows of embeddings: a float tensor (N, D) with N >= 1 and D >= 1."""
+    if not isinstance(z, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor; got {type(z).__name__}")
+    if z.dtype not in FLOATS:
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64; got {z.dtype}")
+    if z.dim() != 2 or z.shape[0] < 1 or z.shape[1] < 1:
+        raise ValueError(f"{name} must have shape (N, D) with N >= 1 and D >= 1; got {tuple(z.shape)}")
+
+
 def check_temperature(temperature: float | Tensor) -> None:
     """A positive float, or a floating 0-d tensor (whose sign is looked at where that is free)."""
     if isinstance(temperature, Tensor):
@@ -76,18 +86,18 @@ def check_temperature(temperature: float | Tensor) -> None:
         check_number("temperature", temperature, low=0.0, open_low=True)
 
 
-def check_risk(risk: Tensor, z1: Tensor, *, nan_risk: str) -> None:
+def check_risk(risk: Tensor, z1: Tensor, *, nan_risk: str, name: str = "risk") -> None:
     """Risk scores: (B,) or (B, K), real numbers, no gradient, on the device of the embeddings."""
-    _check_side("risk", risk, z1, dims=(1, 2))
+    _check_side(name, risk, z1, dims=(1, 2))
     if risk.dim() == 2 and risk.shape[1] == 0:
-        raise ValueError("risk must have at least one column; got shape " + str(tuple(risk.shape)))
+        raise ValueError(f"{name} must have at least one column; got shape {tuple(risk.shape)}")
     if values_are_free(risk) and risk.is_floating_point() and _has_infinite(risk):
-        raise ValueError("risk must not be infinite (NaN marks an unknown risk)")
+        raise ValueError(f"{name} must not be infinite (NaN marks an unknown risk)")
     if nan_risk == "raise" and risk.is_floating_point():
         unknown = torch.isnan(risk.reshape(risk.shape[0], -1)).any(dim=1).nonzero().flatten().tolist()
         if unknown:
             raise ValueError(
-                f"risk is NaN for {len(unknown)} samples: {_shorten(unknown)}; "
+                f"{name} is NaN for {len(unknown)} samples: {_shorten(unknown)}; "
                 'pass nan_risk="neutral" or "zero" to accept unknown risks'
             )
 

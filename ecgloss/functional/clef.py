@@ -1,9 +1,4 @@
-"""One pure function per loss: the public mathematics.
-
-All take embeddings of two views of the same B samples and compare every row of the stacked batch (N = 2B) with every
-other, without storing N x N. Gradients flow to the embeddings and to a tensor temperature. All work under autocast
-(similarities are fp32 or wider), and raise on a second derivative.
-"""
+"""CLEF: contrastive learning weighted by clinical risk, with alignment."""
 
 from __future__ import annotations
 
@@ -15,13 +10,20 @@ from torch.distributed import ProcessGroup
 from ecgloss import _validate
 from ecgloss.engine import pair_stats
 from ecgloss.engine.distributed import gather_rows
+from ecgloss.functional.rows import check_reduction, gather_weight, reduce_rows, single_positive
 from ecgloss.options import PRESET, resolve
-from ecgloss.pairs import risk_pairs, view_pairs
+from ecgloss.pairs import risk_pairs
 from ecgloss.weights import risk_weights
 
 
 class ClefTerms(NamedTuple):
-    """The CLEF loss and its two terms, 0-d tensors: loss = lambda_w contrastive + lambda_d alignment."""
+    """The CLEF loss and its two terms: loss = lambda_w contrastive + lambda_d alignment.
+
+    Attributes:
+        loss: 0-d, or (N,) with ``reduction="none"``.
+        contrastive: 0-d, or (N,).
+        alignment: 0-d.
+    """
 
     loss: Tensor
     contrastive: Tensor
@@ -50,6 +52,8 @@ def clef(
     group: ProcessGroup | None = ...,
     backend: str = ...,
     check_finite: bool = ...,
+    weight: Tensor | None = ...,
+    reduction: str = ...,
     return_terms: Literal[False] = ...,
 ) -> Tensor: ...
 
@@ -76,6 +80,8 @@ def clef(
     group: ProcessGroup | None = ...,
     backend: str = ...,
     check_finite: bool = ...,
+    weight: Tensor | None = ...,
+    reduction: str = ...,
     return_terms: Literal[True],
 ) -> ClefTerms: ...
 
@@ -101,6 +107,8 @@ def clef(
     group: ProcessGroup | None = None,
     backend: str = "auto",
     check_finite: bool = False,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
     return_terms: bool = False,
 ) -> Tensor | ClefTerms:
     r"""CLEF: contrastive loss weighted by clinical risk, plus alignment (arXiv 2512.02180).
@@ -148,10 +156,14 @@ def clef(
             gradients that DistributedDataParallel's averaging turns into the single-process ones.
         backend: ``"auto"``, ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
         check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
+        weight: (B,) or (2B,) weights of the anchors in the contrastive term; with ``group`` those of this rank.
+        reduction: ``"mean"`` (of the anchors, by their weights), ``"sum"`` or ``"none"``: (N,) losses of all anchors,
+            to each of which the alignment is added.
         return_terms: Return :class:`ClefTerms` instead of the loss alone.
 
     Returns:
-        The loss, a 0-d fp32 tensor (fp64 for fp64 embeddings), or the loss and its terms.
+        The loss, a 0-d fp32 tensor (fp64 for fp64 embeddings), or the loss and its terms. With B = 2 samples each
+        anchor has two negatives, and min-max risks are 0 and 1 whatever they were: finite, and of little use.
 
     Raises:
         ValueError: for shapes, devices, ranges or options that are not accepted, naming the argument.
@@ -183,6 +195,8 @@ def clef(
     _validate.check_risk(risk, z1, nan_risk=options.nan_risk)
     if missing is not None:
         _validate.check_missing(missing, z1, n_attributes)
+    check_reduction(reduction, weight, (len(z1), 2 * len(z1)), z1)
+    weight = gather_weight(weight, len(z1), group)
     if group is not None:
         z1, z2, risk = gather_rows(z1, group), gather_rows(z2, group), gather_rows(risk, group)
         missing = None if missing is None else gather_rows(missing, group)
@@ -207,52 +221,19 @@ def clef(
         term_weights=term_weights,
         backend=backend,
     )
-    loss = stats.loss(*term_weights)
+    if reduction == "mean" and weight is None:
+        loss = stats.loss(*term_weights)
+        if not return_terms:
+            return loss
+        assert stats.squared_error is not None
+        return ClefTerms(loss, stats.cross_entropy(), stats.squared_error)
+    rows, lse = single_positive(stats)
+    contrastive = reduce_rows(rows, None, weight, reduction, lse).loss
+    loss = term_weights[0] * contrastive
+    if stats.squared_error is not None:
+        repeats = len(rows) if reduction == "sum" else 1
+        loss = loss + term_weights[1] * repeats * stats.squared_error
     if not return_terms:
         return loss
     assert stats.squared_error is not None
-    return ClefTerms(loss, stats.cross_entropy(), stats.squared_error)
-
-
-def ntxent(
-    z1: Tensor,
-    z2: Tensor,
-    *,
-    temperature: float | Tensor = 0.07,
-    group: ProcessGroup | None = None,
-    backend: str = "auto",
-    check_finite: bool = False,
-) -> Tensor:
-    """NT-Xent, the loss of SimCLR (arXiv 2002.05709, equation 1).
-
-    ::
-
-        l_i = log(sum_{k != i} e^{s_ik}) - s_ip        s = cos / tau        L = mean over all N = 2B rows
-
-    Args:
-        z1: (B, D) embeddings of the first views, any float dtype.
-        z2: (B, D) embeddings of the second views of the same samples.
-        temperature: tau > 0, a float or a 0-d tensor (which gets its gradient if it requires one).
-        group: Process group the loss spans, as in :func:`clef`.
-        backend: ``"auto"``, ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; see :func:`ecgloss.backends`.
-        check_finite: Raise on NaN or infinite embeddings, naming the rows (synchronises a GPU).
-
-    Returns:
-        The loss, a 0-d fp32 tensor (fp64 for fp64 embeddings).
-
-    Raises:
-        ValueError: for shapes, devices, ranges or options that are not accepted, naming the argument.
-        TypeError: for wrong types or dtypes.
-
-    Example:
-        >>> import torch
-        >>> z = torch.eye(4)
-        >>> round(ntxent(z, z, temperature=1.0).item(), 4)  # log(e + 6) - 1
-        1.1654
-    """
-    _validate.check_views(z1, z2, check_finite=check_finite)
-    _validate.check_temperature(temperature)
-    if group is not None:
-        z1, z2 = gather_rows(z1, group), gather_rows(z2, group)
-    stats = pair_stats((z1, z2), None, temperature, view_pairs(z1.shape[0]), backend=backend)
-    return stats.loss()
+    return ClefTerms(loss, contrastive, stats.squared_error)

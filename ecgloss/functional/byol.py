@@ -1,0 +1,51 @@
+"""BYOL: predict the other view's target embedding; no negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ecgloss import _validate
+from ecgloss.engine.normalise import first_order, normalise
+from ecgloss.functional.rows import check_reduction
+
+
+def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+    """Regression loss of BYOL (arXiv 2006.07733, equation 2): the mean of 2 - 2 cos(p_i, z_i).
+
+    The symmetric loss is the mean of both directions, ``(byol(p1, z2) + byol(p2, z1)) / 2``, which
+    :class:`ecgloss.BYOLLoss` computes. (The authors add the two up.)
+
+    Args:
+        p: (B, D) predictions of the online network, any float dtype.
+        z: (B, D) projections of the target network, of the other view. No gradient flows to them.
+        weight: (B,) weights of the rows.
+        reduction: ``"mean"`` (by the weights), ``"sum"`` or ``"none"``: (B,).
+
+    Returns:
+        The loss, a 0-d fp32 tensor (fp64 for fp64 embeddings) in [0, 4].
+
+    Raises:
+        ValueError: for shapes, devices or options that are not accepted, naming the argument.
+        TypeError: for wrong types or dtypes.
+
+    Example:
+        >>> p, z = torch.eye(2), torch.tensor([[2.0, 0.0], [1.0, 0.0]])
+        >>> byol(p, z, reduction="none")
+        tensor([0., 2.])
+    """
+    _validate.check_matrix("p", p)
+    _validate.check_matrix("z", z)
+    if p.shape != z.shape or p.device != z.device:
+        raise ValueError(f"z must have the shape and device of p, {tuple(p.shape)} on {p.device}; got {tuple(z.shape)}")
+    check_reduction(reduction, weight, (len(p),), p)
+    with torch.autocast(p.device.type, enabled=False):
+        rows = 2 - 2 * (normalise(first_order(p) if p.requires_grad else p) * normalise(z.detach())).sum(1)
+        if weight is not None:
+            rows = weight.to(rows.dtype) * rows
+        if reduction == "none":
+            return rows
+        total: Tensor = rows.sum()
+        if reduction == "sum":
+            return total
+        return total / len(rows) if weight is None else total / weight.to(rows.dtype).sum()
