@@ -71,11 +71,12 @@ sanitize-thread sanitize-address: $(STAMP)
 $(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python $(PIP_INSTALL) --requirement bench/requirements-peers.txt --editable .
+	$(PEERS)/bin/python $(PIP_INSTALL) --no-deps solo-learn==1.0.2  # asks for torch 1.9; its losses run on any
 	$(PEERS)/bin/python -m ecgloss info
 	touch $@
 
 peers: $(PEERS_STAMP)
-	$(PEERS)/bin/python -m pytest tests/losses/test_ntxent.py
+	$(PEERS)/bin/python -m pytest tests/losses/test_ntxent.py tests/package/test_switching.py
 
 bench: $(PEERS_STAMP)
 	$(PEERS)/bin/python bench/bench_losses.py

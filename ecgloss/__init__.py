@@ -27,7 +27,7 @@ from ecgloss.losses import (
 )
 
 if TYPE_CHECKING:
-    from ecgloss import data, evaluate, models, risk, train
+    from ecgloss import data, evaluate, models, plots, risk, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,11 +46,12 @@ __all__ = [
     "evaluate",
     "functional",
     "models",
+    "plots",
     "risk",
     "train",
 ]
 
-_LAZY = ("data", "evaluate", "models", "risk", "train")
+_LAZY = ("data", "evaluate", "models", "plots", "risk", "train")
 
 
 def __getattr__(name: str) -> Any:

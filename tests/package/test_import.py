@@ -20,7 +20,7 @@ OPTIONAL = [
 ]
 
 
-@pytest.mark.parametrize("module", ["ecgloss", "ecgloss.risk", "ecgloss.models", "ecgloss.data"])
+@pytest.mark.parametrize("module", ["ecgloss", "ecgloss.risk", "ecgloss.models", "ecgloss.data", "ecgloss.plots"])
 def test_import_needs_no_optional_dependency(module):
     block = f"""
 import sys
