@@ -42,7 +42,8 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
 
 def _pretrain(config: Namespace) -> int:
     from ecgloss.train.config import PretrainConfig
-    from ecgloss.train.pretrain import pretrain, resume_config
+    from ecgloss.train.pretrain import pretrain
+    from ecgloss.train.run import resume_config
 
     given = _options(config)
     resume = given.pop("resume")

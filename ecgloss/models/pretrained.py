@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ecgloss._extras import require
 from ecgloss._files import read_json, replacing, write_json
@@ -86,12 +87,17 @@ def load_encoder(path: str | Path) -> tuple[ResNeXt1D, EncoderCard]:
 
 def load_weights(model: ResNeXt1D, path: Path) -> None:
     """Load a safetensors file that holds exactly the model's weights, or raise a ``ValueError`` that names it."""
-    tensors, own = read_tensors(path), model.state_dict()
+    fit(model, path, f"a {model.size} encoder")
+
+
+def fit(module: nn.Module, path: Path, what: str) -> None:
+    """Load a safetensors file that holds exactly a module's state, or raise a ``ValueError`` that says for what."""
+    tensors, own = read_tensors(path), module.state_dict()
     wrong = sorted(name for name in set(tensors) | set(own) if _shape(tensors, name) != _shape(own, name))
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        raise ValueError(f"{path} does not fit a {model.size} encoder: {len(wrong)} missing or other tensors: {shown}")
-    model.load_state_dict(tensors)
+        raise ValueError(f"{path} does not fit {what}: {len(wrong)} missing or other tensors: {shown}")
+    module.load_state_dict(tensors)
 
 
 def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:

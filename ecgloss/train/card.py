@@ -10,7 +10,7 @@ from ecgloss.models.pretrained import EncoderCard
 from ecgloss.models.resnext1d import ResNeXt1D
 from ecgloss.train.checkpoint import Position
 from ecgloss.train.config import PretrainConfig
-from ecgloss.train.objective import describe
+from ecgloss.train.methods import Method
 
 
 def training_card(
@@ -18,6 +18,7 @@ def training_card(
     dataset: EcgDataset,
     training_recordings: int,
     model: ResNeXt1D,
+    method: Method,
     position: Position,
     loss: float,
 ) -> EncoderCard:
@@ -28,7 +29,7 @@ def training_card(
         preprocessing=config.preprocessing.to_json(),
         seconds=config.seconds,
         leads=sorted({lead for i in range(len(dataset)) for lead in dataset.leads(i)}),
-        loss=describe(config),
+        loss={"name": config.loss, **method.describe()},
         data={
             "name": dataset.name,
             "source": config.data,

@@ -5,7 +5,8 @@
     RUN/config.json                 every option
     RUN/split.json                  which recordings train, validate and test
     RUN/metrics.jsonl               one line per step
-    RUN/checkpoints/step-N/         encoder.safetensors, card.json, optimizer.safetensors, state.json
+    RUN/checkpoints/step-N/         encoder.safetensors, card.json, optimizer.safetensors, state.json, and
+                                    method.safetensors where the method has a state: momentum encoder, heads, queue
 
 A checkpoint is written into a temporary folder that is renamed when it is whole, so that a process killed at any moment
 leaves either the new checkpoint or the ones before it.
@@ -21,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ecgloss._files import read_json, read_json_lines, replacing, write_json
-from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, load_weights, read_tensors, save_encoder
+from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, fit, load_weights, read_tensors, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D
 
-OPTIMIZER, STATE, METRICS = "optimizer.safetensors", "state.json", "metrics.jsonl"
+METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,13 @@ class Position:
 
 
 def save_checkpoint(
-    run: Path, model: ResNeXt1D, optimizer: Optimizer, card: EncoderCard, position: Position, keep: int
+    run: Path,
+    model: ResNeXt1D,
+    method: nn.Module,
+    optimizer: Optimizer,
+    card: EncoderCard,
+    position: Position,
+    keep: int,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep``.
 
@@ -52,6 +59,9 @@ def save_checkpoint(
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed here
     save_encoder(temporary, model, card)
+    held = method.state_dict()
+    if held:
+        save_file({name: x.detach().cpu().contiguous() for name, x in held.items()}, temporary / METHOD)
     state = optimizer.state_dict()
     tensors = {
         f"{index}.{name}": value.detach().cpu().contiguous()
@@ -68,13 +78,15 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(folder: Path, model: ResNeXt1D, optimizer: Optimizer) -> Position:
-    """Put model and optimiser into the state of a checkpoint.
+def load_checkpoint(folder: Path, model: ResNeXt1D, method: nn.Module, optimizer: Optimizer) -> Position:
+    """Put model, method and optimiser into the state of a checkpoint.
 
     Raises:
         ValueError: if a file is missing or damaged, naming it.
     """
     load_weights(model, folder / WEIGHTS)
+    if method.state_dict():
+        fit(method, folder / METHOD, "the method of this run")
     state = read_json(folder / STATE)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in read_tensors(folder / OPTIMIZER).items():

@@ -10,6 +10,8 @@ from ecgloss.data.preprocess import Preprocessing
 from ecgloss.options import ClefOptions, resolve
 
 Preset = Literal["preset"]
+# Runs begun before these options existed lack them, and go on with their defaults.
+_NEWER = frozenset({"momentum", "queue", "bandwidth", "label_column"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class PretrainConfig:
     Attributes:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, card.
-        loss: "clef" or "simclr".
+        loss: The method: clef, simclr, moco, byol, supcon (recordings of one class are positives), cmsc (recordings of
+            one patient) or yaware (recordings of similar age and sex).
         model: ResNeXt1D size: small (0.4 M), medium (31 M) or large (296 M parameters).
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.
@@ -71,6 +74,10 @@ class PretrainConfig:
         min_lr: Learning rate at the end of a cycle.
         temperature: Temperature of the loss.
         clef: Options of the CLEF loss.
+        momentum: Momentum of the momentum encoder, in [0, 1); "preset": 0.999 for moco, 0.996 for byol.
+        queue: Keys of earlier batches that moco keeps as negatives, at least batch_size.
+        bandwidth: Width of yaware's Gaussian kernel, in standard deviations of age and sex.
+        label_column: What supcon takes as classes: a classification task of the data, or sex.
         region: SCORE2 risk region of the patients: low, moderate, high or very_high.
         seconds: Length of the input window.
         windows: Both views show the "same" window of a recording, or "independent" ones (which needs a window shorter
@@ -93,7 +100,7 @@ class PretrainConfig:
 
     data: str
     out: str
-    loss: Literal["clef", "simclr"] = "clef"
+    loss: Literal["clef", "simclr", "moco", "byol", "supcon", "cmsc", "yaware"] = "clef"
     model: Literal["small", "medium", "large"] = "small"
     epochs: int = 100
     batch_size: int = 64
@@ -104,6 +111,10 @@ class PretrainConfig:
     min_lr: float = 1e-6
     temperature: float = 0.07
     clef: ClefConfig = field(default_factory=ClefConfig)
+    momentum: float | Preset = "preset"
+    queue: int = 4096
+    bandwidth: float = 1.0
+    label_column: str | None = None
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
     seconds: float = 10.0
     windows: Literal["same", "independent"] = "same"
@@ -124,17 +135,35 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         low = {"epochs": 1, "batch_size": 2, "restart_epochs": 1, "restart_factor": 1, "checkpoint_steps": 0}
-        low |= {"keep_checkpoints": 1, "devices": 1, "workers": 0, "weight_decay": 0, "min_lr": 0, "seed": 0}
+        low |= {"keep_checkpoints": 1, "devices": 1, "queue": 1}
+        low |= {"workers": 0, "weight_decay": 0, "min_lr": 0, "seed": 0}
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
-        for name in ("lr", "temperature", "seconds"):
+        for name in ("lr", "temperature", "seconds", "bandwidth"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
         if not 0 <= self.same_lead_probability <= 1:
             raise ValueError(f"same_lead_probability must lie in [0, 1]; got {self.same_lead_probability}")
+        self._check_method()
+
+    def _check_method(self) -> None:
+        """Options of single methods."""
+        if self.momentum != "preset" and not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1); got {self.momentum}")
+        if self.loss == "moco" and self.queue < self.batch_size:
+            raise ValueError(f"queue must hold a batch of keys: queue is {self.queue}, batch_size {self.batch_size}")
+        if self.loss in ("moco", "byol") and self.precision in ("16-true", "bf16-true"):
+            raise ValueError(
+                f"loss {self.loss} needs another precision, 32-true or a mixed one; got {self.precision}, "
+                "in which the small steps of the momentum encoder are rounded away"
+            )
+        if self.loss == "supcon" and self.label_column is None:
+            raise ValueError("loss supcon needs label_column, a classification task of the data such as sex")
+        if self.loss != "supcon" and self.label_column is not None:
+            raise ValueError(f"label_column is for loss supcon; got {self.label_column} with loss {self.loss}")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -152,7 +181,7 @@ class PretrainConfig:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
-        """The inverse of :meth:`to_json`.
+        """The inverse of :meth:`to_json`; options that older runs did not have yet may be missing.
 
         Raises:
             ValueError: for missing or unknown options, or values out of range.
@@ -163,8 +192,9 @@ class PretrainConfig:
             True
         """
         names = {f.name for f in fields(cls)}
-        if set(content) != names:
-            raise ValueError(f"missing or unknown options: {', '.join(sorted(set(content) ^ names))}")
+        odd = (set(content) ^ names) - _NEWER
+        if odd:
+            raise ValueError(f"missing or unknown options: {', '.join(sorted(odd))}")
         content = dict(content)
         augmentation = dict(content["augmentation"])
         for name in ("noises", "mask_fraction"):

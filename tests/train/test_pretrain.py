@@ -20,7 +20,9 @@ from ecgloss.models.pretrained import checkpoints
 from ecgloss.train import pretrain as pretrain_module
 from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from ecgloss.train.config import ClefConfig, PretrainConfig
-from ecgloss.train.pretrain import pretrain, resume_config
+from ecgloss.train.methods import METHODS, build_method
+from ecgloss.train.pretrain import pretrain
+from ecgloss.train.run import resume_config
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,10 @@ def config(tmp_path: Path, cache: str) -> PretrainConfig:
     )
 
 
+def with_loss(config: PretrainConfig, loss: str) -> PretrainConfig:
+    return replace(config, loss=loss, label_column="ectopy" if loss == "supcon" else None)
+
+
 def weights(run: str | Path) -> bytes:
     return (checkpoints(run)[-1] / "encoder.safetensors").read_bytes()
 
@@ -63,13 +69,14 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(pretrain_module.MetricsLog, "write", counted)
 
 
-@pytest.mark.parametrize("loss", ["clef", "simclr"])
+@pytest.mark.parametrize("loss", METHODS)
 def test_a_run_can_be_repeated_bit_for_bit(config, loss, tmp_path):
-    first = pretrain(replace(config, loss=loss), progress=False)
-    again = pretrain(replace(config, loss=loss, out=str(tmp_path / "again")), progress=False)
+    config = with_loss(config, loss)
+    first = pretrain(config, progress=False)
+    again = pretrain(replace(config, out=str(tmp_path / "again")), progress=False)
     assert weights(first.run) == weights(again.run)
     assert first.loss == again.loss
-    other = pretrain(replace(config, loss=loss, seed=1, out=str(tmp_path / "other")), progress=False)
+    other = pretrain(replace(config, seed=1, out=str(tmp_path / "other")), progress=False)
     assert weights(other.run) != weights(first.run)
 
 
@@ -87,6 +94,44 @@ def test_a_run_stopped_between_any_two_steps_resumes_to_the_same_weights(config,
     lines, expected = (read_json_lines(r.run / "metrics.jsonl") for r in (resumed, whole))
     assert [line["step"] for line in lines] == list(range(1, whole.steps + 1))
     assert [line["loss"] for line in lines] == [line["loss"] for line in expected]
+
+
+@pytest.mark.parametrize("loss", [loss for loss in METHODS if loss != "clef"])
+def test_every_method_resumes_in_the_middle_of_an_epoch_to_the_same_bits(config, loss, monkeypatch, tmp_path):
+    config = replace(with_loss(config, loss), checkpoint_steps=3)
+    whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
+    for stop in (3, 7):  # the checkpoints of steps 3 and 6; between them all of the state has moved
+        with monkeypatch.context() as patch:
+            stop_after(patch, stop)
+            with pytest.raises(Killed):
+                pretrain(config, resume=stop > 3, progress=False)
+    resumed = pretrain(resume_config(config.out), resume=True, progress=False)
+    names = {path.name for path in whole.checkpoint.iterdir()}
+    assert {path.name for path in resumed.checkpoint.iterdir()} == names
+    assert ("method.safetensors" in names) == (loss in ("moco", "byol"))
+    for name in names - {"card.json"}:  # which names the folder of the run
+        assert (resumed.checkpoint / name).read_bytes() == (whole.checkpoint / name).read_bytes(), name
+    losses, expected = ([line["loss"] for line in read_json_lines(r.run / "metrics.jsonl")] for r in (resumed, whole))
+    assert losses == expected
+
+
+def test_a_run_begun_before_there_were_other_methods_goes_on(config):
+    whole = weights(pretrain(config, progress=False).run)
+    path = Path(config.out) / "config.json"
+    settings = read_json(path)
+    for name in ("momentum", "queue", "bandwidth", "label_column"):
+        del settings[name]
+    path.write_text(json.dumps(settings))
+    assert resume_config(config.out) == config
+    pretrain(resume_config(config.out), resume=True, progress=False)
+    assert weights(config.out) == whole
+    path.write_text(json.dumps({**settings, "bandwith": 1.0}))
+    with pytest.raises(ValueError, match=r"config\.json .* unknown options: bandwith"):
+        resume_config(config.out)
+    del settings["lr"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="missing or unknown options: lr"):
+        resume_config(config.out)
 
 
 @pytest.mark.slow
@@ -227,13 +272,16 @@ def test_old_checkpoints_are_removed(config):
     assert [int(p.name[5:]) for p in checkpoints(result.run)] == [6, 7, 8]
 
 
-def test_optimizer_state_survives_exactly(tmp_path, config):
-    result = pretrain(config, progress=False)
+@pytest.mark.parametrize("loss", ["clef", "byol"])
+def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path, config, loss):
+    result = pretrain(with_loss(config, loss), progress=False)
     model = random_encoder("small", 1, 5)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    position = load_checkpoint(result.checkpoint, model, optimizer)
+    method = build_method(with_loss(config, loss), model)
+    trained = [p for p in (*model.parameters(), *method.parameters()) if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.1)
+    position = load_checkpoint(result.checkpoint, model, method, optimizer)
     card = load_encoder(result.run)[1]
-    again = save_checkpoint(tmp_path, model, optimizer, card, position, keep=1)
+    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1)
     assert position == Position(step=8, epoch=2, batch=0)
-    for name in ("encoder.safetensors", "optimizer.safetensors", "state.json"):
-        assert (again / name).read_bytes() == (result.checkpoint / name).read_bytes()
+    for path in result.checkpoint.iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes()

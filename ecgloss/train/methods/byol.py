@@ -1,0 +1,49 @@
+"""BYOL: predict what a slowly moving copy of the network makes of the other view; no negatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from ecgloss.losses import BYOLLoss
+from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.methods.base import Method, Terms, embed, momentum_copy, perceptron
+from ecgloss.train.side_information import SideInformation
+
+PROJECTION = 256  # width of the projections, and twice the encoder's width inside: the authors' 2048 -> 4096 -> 256
+
+
+class Byol(Method):
+    """Encoder, projector and predictor learn; the target, a momentum copy of encoder and projector, follows.
+
+    Batch normalisation sees both views of the recordings of a device at once, so one recording per device is enough.
+    """
+
+    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+        super().__init__(config, encoder, group)
+        self.momentum = 0.996 if config.momentum == "preset" else config.momentum
+        self.hidden = 2 * encoder.out_features
+        self.projector = perceptron(config, "projector", encoder.out_features, self.hidden, PROJECTION)
+        self.predictor = perceptron(config, "predictor", PROJECTION, self.hidden, PROJECTION)
+        self.target = momentum_copy(nn.Sequential(encoder, self.projector), self.momentum)
+        self.criterion = BYOLLoss(reduction="none")
+
+    def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
+        """The mean of both directions."""
+        online = nn.Sequential(encoder, self.projector, self.predictor)
+        p1, p2 = embed(online, view1, view2)
+        with torch.no_grad():
+            z1, z2 = embed(self.target, view1, view2)
+        return Terms(self.gather(self.criterion(p1, p2, z1, z2)).mean(), {})
+
+    def after_step(self, encoder: nn.Module) -> None:
+        """The target follows."""
+        self.target.update_parameters(nn.Sequential(encoder, self.projector))
+
+    def describe(self) -> dict[str, Any]:
+        """Momentum, and widths of the heads."""
+        return {"momentum": self.momentum, "hidden": self.hidden, "projection": PROJECTION}

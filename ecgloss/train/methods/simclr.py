@@ -1,0 +1,30 @@
+"""SimCLR: two views of a recording attract, all others repel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from ecgloss.losses import NTXentLoss
+from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.methods.base import Method, Terms, embed
+from ecgloss.train.side_information import SideInformation
+
+
+class SimClr(Method):
+    """NT-Xent on the embeddings of a batch; nothing else is looked at."""
+
+    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+        super().__init__(config, encoder, group)
+        self.criterion = NTXentLoss(config.temperature, group=group)
+
+    def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
+        """The loss."""
+        return Terms(self.criterion(*embed(encoder, view1, view2)), {})
+
+    def describe(self) -> dict[str, Any]:
+        """The temperature."""
+        return {"temperature": self.criterion.temperature}

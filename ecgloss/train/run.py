@@ -1,0 +1,66 @@
+"""The folder of a run before the first step: nothing is overwritten, and what is needed to continue is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecgloss._files import read_json, write_json
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.splits import Split, split_by_patient
+from ecgloss.models.pretrained import checkpoints
+from ecgloss.train.config import PretrainConfig
+
+SPLIT, CONFIG = "split.json", "config.json"
+
+
+def resume_config(run: str | Path) -> PretrainConfig:
+    """The configuration of an existing run.
+
+    Raises:
+        ValueError: if there is no such run.
+    """
+    path = Path(run) / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{run} is not a training run: it has no {CONFIG}")
+    try:
+        return PretrainConfig.from_json({**read_json(path), "out": str(run)})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
+
+
+def latest_checkpoint(run: Path, resume: bool) -> Path | None:
+    """The checkpoint to continue from, None for a new run; a run is never overwritten by accident.
+
+    Raises:
+        ValueError: if there is one and it was not asked for.
+    """
+    found = checkpoints(run)
+    if found and not resume:
+        raise ValueError(
+            f"{run} holds a training run already; continue it with --resume {run}, or choose another --out"
+        )
+    return found[-1] if found else None
+
+
+def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bool) -> Split:
+    """The split of the run: that of its folder to resume, else a new one.
+
+    Raises:
+        ValueError: if too few recordings are left to train on, or the recordings are not those of the run.
+    """
+    path = run / SPLIT
+    if resume and path.is_file():
+        return Split.load(path).align(dataset)
+    split = split_by_patient(dataset, seed=config.seed)
+    if len(split.train) < 2:
+        raise ValueError(f"{config.data}: {len(split.train)} training recordings, a contrastive loss needs at least 2")
+    return split
+
+
+def begin(run: Path, split: Split, config: PretrainConfig, resume: bool) -> None:
+    """Write split and options down before the first step."""
+    if resume and (run / SPLIT).is_file():
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    split.save(run / SPLIT)
+    write_json(run / CONFIG, config.to_json())

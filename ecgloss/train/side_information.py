@@ -1,0 +1,118 @@
+"""What a loss may know about recordings besides their signals: risk, patient, label, age and sex."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.recording_risk import recording_risks
+from ecgloss.train.config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class SideInformation:
+    """What is known about recordings, one row each.
+
+    Attributes:
+        risk: (n,) SCORE2 or SCORE2-OP risk, fp32, NaN where unknown.
+        missing: (n,) fraction of its inputs that are missing, fp32.
+        patient: (n,) int64; equal for recordings of one patient, and for copies of one signal.
+        label: (n,) int64 class; a recording without a label has a number of its own.
+        metadata: (n, 2) age and sex, fp32, with mean 0 and variance 1 over the training recordings; 0 where unknown.
+    """
+
+    risk: Tensor
+    missing: Tensor
+    patient: Tensor
+    label: Tensor
+    metadata: Tensor
+
+    def rows(self, rows: Tensor) -> SideInformation:
+        """The recordings at the given positions."""
+        return SideInformation(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def to(self, device: torch.device) -> SideInformation:
+        """The same on a device."""
+        return SideInformation(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def side_information(
+    config: PretrainConfig, dataset: EcgDataset, train: NDArray[np.int64]
+) -> tuple[SideInformation, dict[str, str]]:
+    """Collect what is known about all recordings of a dataset.
+
+    Args:
+        config: Risk region, and which labels.
+        dataset: The recordings.
+        train: Positions of the training recordings, over which ages and sexes are scaled.
+
+    Returns:
+        What is known, and by its name what of it is not known of all training recordings, as a sentence.
+
+    Raises:
+        ValueError: if ``config.label_column`` is no classification task of the dataset.
+    """
+    risk, missing = recording_risks(dataset, config.region)
+    _, patient = np.unique(dataset.index["group"].to_numpy(), return_inverse=True)
+    label, labelled = _labels(dataset, config.label_column)
+    age = dataset.index["age"].to_numpy(dtype=np.float64, na_value=np.nan)
+    sex = np.array([{"male": 0.0, "female": 1.0}.get(x, np.nan) for x in dataset.index["sex"].tolist()])
+    known = {
+        "risk": ~np.isnan(risk.numpy()),
+        "age": ~np.isnan(age),
+        "sex": ~np.isnan(sex),
+        "label": labelled,
+    }
+    gaps = {name: _gap(name, found[train]) for name, found in known.items() if not found[train].all()}
+    metadata = np.stack([_scaled(age, train), _scaled(sex, train)], axis=1)
+    side = SideInformation(
+        risk, missing, torch.from_numpy(patient), torch.from_numpy(label), torch.from_numpy(metadata).float()
+    )
+    return side, gaps
+
+
+def class_numbers(labels: Sequence[tuple[str, ...] | None]) -> NDArray[np.int64]:
+    """One number per recording: equal where the whole set of labels is, and a number of its own for None.
+
+    Args:
+        labels: Labels of every recording, as ``EcgDataset.labels`` gives them; None: not labelled.
+
+    Example:
+        >>> class_numbers([("MI",), ("CD", "MI"), None, ("MI", "CD"), (), None]).tolist()
+        [2, 1, 3, 1, 0, 4]
+    """
+    sets = [None if found is None else tuple(sorted(found)) for found in labels]
+    number = {found: i for i, found in enumerate(sorted({found for found in sets if found is not None}))}
+    own = iter(range(len(number), len(number) + len(sets)))
+    return np.array([next(own) if found is None else number[found] for found in sets], np.int64)
+
+
+def _labels(dataset: EcgDataset, task: str | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Class of every recording, and whether it has one."""
+    labels: Sequence[tuple[str, ...] | None] = [None] * len(dataset)
+    if task is not None:
+        try:
+            labels = dataset.labels(task)
+        except ValueError as error:
+            raise ValueError(f"label_column: {error}") from error
+    return class_numbers(labels), np.array([found is not None for found in labels])
+
+
+def _scaled(x: NDArray[np.float64], train: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean 0 and variance 1 over the known values of the training recordings; 0 for an unknown value: the mean."""
+    known = x[train][~np.isnan(x[train])]
+    if not len(known):
+        return np.zeros_like(x)
+    scaled = (x - known.mean()) / (known.std() or 1.0)
+    return np.where(np.isnan(scaled), 0.0, scaled)
+
+
+def _gap(name: str, known: NDArray[np.bool_]) -> str:
+    """How much is not known."""
+    return f"{np.count_nonzero(~known)} of {len(known)} training recordings have no known {name}"

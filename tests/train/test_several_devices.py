@@ -1,0 +1,126 @@
+"""On several devices a method trains as on one: the loss is that of the whole batch, and all devices stay the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.nn.parallel import DistributedDataParallel
+
+import ecgloss
+from ecgloss.models.pretrained import checkpoints
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.methods import METHODS, Training, build_method
+from ecgloss.train.side_information import SideInformation
+
+B, STEPS, RANKS = 7, 3, 2
+
+
+def parts(loss: str, group: ProcessGroup | None) -> tuple[nn.Module, Training]:
+    """A linear encoder and a method in fp64."""
+    config = PretrainConfig(
+        data="synthetic",
+        out="",
+        loss=loss,
+        queue=16,
+        momentum=0.5,
+        batch_size=B,
+        temperature=0.5,
+        label_column="sex" if loss == "supcon" else None,
+    )
+    g = torch.Generator().manual_seed(8)
+    risk, missing, metadata = torch.rand(B, generator=g), torch.rand(B, generator=g), torch.rand(B, 2, generator=g)
+    patient, label = torch.randint(3, (2, B), generator=g)
+    torch.manual_seed(4)
+    encoder = nn.Linear(5, 4, dtype=torch.float64)
+    side = SideInformation(risk, missing, patient, label, metadata)
+    return encoder, Training(encoder, build_method(config, encoder, group).double(), side)
+
+
+def steps(encoder: nn.Module, training: Training, wrapped: nn.Module, mine: slice) -> Iterator[Tensor]:
+    """A few steps on this process's part of the batches; yields losses."""
+    optimizer = torch.optim.SGD([p for p in training.parameters() if p.requires_grad], lr=0.1)
+    for step in range(STEPS):
+        views = torch.randn(2, B, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        loss = wrapped(views[0, mine], views[1, mine], torch.arange(B)[mine]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        training.method.after_step(encoder)
+        yield loss.detach()
+
+
+def run_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=RANKS)
+    mine = slice(0, 4) if rank == 0 else slice(4, B)  # processes hold different numbers of recordings
+    results = {}
+    for loss in METHODS:
+        encoder, training = parts(loss, dist.group.WORLD)
+        losses = list(steps(encoder, training, DistributedDataParallel(training), mine))
+        results[loss] = {"losses": torch.stack(losses), **training.state_dict()}
+    torch.save(results, os.path.join(folder, f"{rank}.pt"))
+    dist.barrier()
+    os._exit(0)  # the threads of gloo and DDP race with the interpreter's shutdown, rarely, and abort the process
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[dict[str, dict[str, Tensor]]]:
+    """Losses and states of every method after training, by process."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(run_rank, (folder,), nprocs=RANKS)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [loss for loss in METHODS if loss != "byol"])
+def test_training_equals_that_of_one_process(ranks, loss):
+    encoder, training = parts(loss, None)
+    losses = list(steps(encoder, training, training, slice(0, B)))
+    expected = {"losses": torch.stack(losses), **training.state_dict()}
+    for rank in ranks:
+        assert set(rank[loss]) == set(expected)
+        for name, x in expected.items():
+            torch.testing.assert_close(  # fp64, sums in another order
+                rank[loss][name], x, rtol=1e-9, atol=1e-12, equal_nan=True, msg=lambda m, name=name: f"{name}: {m}"
+            )
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", METHODS)
+def test_all_processes_hold_the_same_weights_and_momentum_encoders(ranks, loss):
+    first, second = (rank[loss] for rank in ranks)
+    local = ("running_mean", "running_var")  # BYOL's batch normalisation, whose averages nothing reads in training
+    for name, x in first.items():
+        if not name.endswith(local):
+            assert torch.equal(torch.nan_to_num(x), torch.nan_to_num(second[name])), name
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_the_command_trains_on_two_devices(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(ecgloss.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    words = ["--data", "synthetic:30", "--loss", "moco", "--queue", "16", "--batch-size", "6", "--epochs", "1"]
+    words += ["--sampling-rate", "100", "--seconds", "3", "--accelerator", "cpu", "--devices", "2"]
+    words += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "ecgloss", "pretrain", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (folder,) = checkpoints(tmp_path / "run")
+    steps_done = int(folder.name[5:])
+    state = load_file(folder / "method.safetensors")
+    assert steps_done > 1
+    assert int(state["criterion.position"]) == 6 * steps_done % 16  # the keys of both devices are in the queue
