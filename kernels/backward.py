@@ -4,7 +4,7 @@
 
 A program owns BLOCK_M rows, BLOCK_D of D columns and one of ``splits`` parts of the sum; the single positive, the
 projection to the sphere and the sum of the parts follow in :mod:`ecgloss.kernels.project`. Of a rectangular problem the
-two gradients are two launches, of which one has no ``col_gains`` and the other no ``row_gains``.
+two gradients are two launches, one by the gains of its rows and one by those of its columns.
 
 Budget with D = 256, 128 x 32 tiles, eight warps: 128 accumulators of the gradient and 16 of the tile per thread, rows
 64 KiB and three tiles of columns 48 KiB of shared memory.
@@ -28,8 +28,8 @@ def backward(
     u_cols,  # [m_pad, D]
     rows_side,  # [lines, n_pad]
     cols_side,  # [lines, m_pad]
-    row_gains,  # [GAINS, n_pad], or None
-    col_gains,  # [GAINS, m_pad], or None
+    row_gains,  # [GAINS, n_pad]; anything where WAYS is "columns"
+    col_gains,  # [GAINS, m_pad]; anything where WAYS is "rows"
     numbers,  # [NUMBERS]
     scales,  # [SCALES]
     out,  # [splits, n_pad, D] fp32
@@ -48,6 +48,7 @@ def backward(
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     FIXED: tl.constexpr,
+    WAYS: tl.constexpr,  # "both" | "rows" | "columns": whose statistics have gradients
     PRECISION: tl.constexpr,
     D: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -64,9 +65,9 @@ def backward(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain = None
-    row_lse = None
-    if row_gains is not None:
+    row_gain = tl.zeros([BLOCK_M], dtype=tl.float32)
+    row_lse = row_gain
+    if WAYS != "columns":
         row_gain = load_vector(row_gains, GAIN, rows, n_pad)
         row_lse = load_vector(row_gains, GAIN_LSE, rows, n_pad)
     if BLOCK_K == D:
@@ -108,6 +109,7 @@ def backward(
             RULE,
             ALIGN,
             FIXED,
+            WAYS,
             moments is not None,
         )
         moment += part

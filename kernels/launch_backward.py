@@ -95,6 +95,12 @@ def shape_of(own: Rows, others: Rows, transposed: bool, splits: int, p: Problem)
     return (own.n, others.n, own.pad, others.pad, *shifts, direction * p.m, splits)
 
 
+def options_of(own_gains: Tensor | None, other_gains: Tensor | None, p: Problem) -> dict[str, object]:
+    """What a backward kernel is compiled for."""
+    ways = "both" if p.square else "columns" if own_gains is None else "rows"
+    return {"RULE": p.rule, "ALIGN": p.similarity != "", "FIXED": p.fixed, "WAYS": ways}
+
+
 def fused_gradient(
     own: Rows,
     others: Rows,
@@ -119,8 +125,9 @@ def fused_gradient(
         ways = (own_gains, other_gains, parts, moments)
         dense_backward[grid](*buffers, *tables, *ways, *p.tau, p.threshold, *shape, RULE=p.rule, **constants)
         return parts, moments
-    rest = (own_gains, other_gains, numbers, scales, parts, moments)
-    options = {"RULE": p.rule, "ALIGN": p.similarity != "", "FIXED": p.fixed}
+    given = (scales if gains is None else gains for gains in (own_gains, other_gains))  # WAYS says which count
+    rest = (*given, numbers, scales, parts, moments)
+    options = options_of(own_gains, other_gains, p)
     backward_kernel[grid](*buffers, *rest, *p.tau, p.alpha, *shape, **options, **constants)
     return parts, moments
 
@@ -143,8 +150,9 @@ def panel_gradient(
     moments = own.side.new_empty(splits, own.pad) if wants_moments else None
     panel = u.new_empty(held, others.pad)
     shape = shape_of(own, others, own_gains is None, splits, p)
-    buffers = (u, others.u, own.side, others.side, own_gains, other_gains, numbers, scales, panel, moments)
-    options = {"RULE": p.rule, "ALIGN": p.similarity != "", "FIXED": p.fixed, **blocks(sizes, how, d)}
+    given = (scales if gains is None else gains for gains in (own_gains, other_gains))  # WAYS says which count
+    buffers = (u, others.u, own.side, others.side, *given, numbers, scales, panel, moments)
+    options = {**options_of(own_gains, other_gains, p), **blocks(sizes, how, d)}
     for first in range(0, own.pad, held):
         count = min(held, own.pad - first)
         panel_kernel[(count // sizes.rows * splits,)](*buffers, *p.tau, p.alpha, *shape, first, **options)

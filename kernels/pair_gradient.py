@@ -16,21 +16,33 @@ from .weight import contrast_weight, exponents, fixed_maximum, risk_weight, weig
 
 
 @triton.jit
-def contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE: tl.constexpr, FIXED: tl.constexpr):
-    """The negatives' part of G; ``row_gain`` is None where the rows have no statistics of their own."""
+def contrast(
+    x,
+    omega,
+    row_gain,
+    row_lse,
+    col_gains,
+    cols,
+    m_pad,
+    maximum,
+    RULE: tl.constexpr,
+    FIXED: tl.constexpr,
+    WAYS: tl.constexpr,
+):
+    """The negatives' part of G: that of the rows, of the columns, or of both."""
     if FIXED:
         e = weighted(tl.exp2(x - maximum), omega, RULE, FIXED)
-        if col_gains is None:
+        if WAYS == "rows":
             return e * row_gain[:, None]
         gain = load_vector(col_gains, GAIN, cols, m_pad)
-        if row_gain is None:
+        if WAYS == "columns":
             return e * gain[None, :]
         return e * (row_gain[:, None] + gain[None, :])
-    if col_gains is None:
+    if WAYS == "rows":
         return tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
     theirs = tl.exp2(x - load_vector(col_gains, GAIN_LSE, cols, m_pad)[None, :])
     theirs = theirs * load_vector(col_gains, GAIN, cols, m_pad)[None, :]
-    if row_gain is None:
+    if WAYS == "columns":
         return theirs
     return theirs + tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
 
@@ -44,9 +56,9 @@ def pair_gradients(
     cols,
     rows_side,  # [lines, n_pad]
     cols_side,  # [lines, m_pad]
-    row_gain,  # [BLOCK_M], or None
+    row_gain,  # [BLOCK_M]
     row_lse,
-    col_gains,  # [GAINS, m_pad], or None
+    col_gains,  # [GAINS, m_pad]
     numbers,  # [NUMBERS]
     scales,  # [SCALES]
     scale,
@@ -60,6 +72,7 @@ def pair_gradients(
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     FIXED: tl.constexpr,
+    WAYS: tl.constexpr,
     MOMENTS: tl.constexpr,
 ):
     """G of a tile, and sum_k G_ik S_ik of its rows without the squared error (0 unless MOMENTS)."""
@@ -71,7 +84,7 @@ def pair_gradients(
         x = tl.where(keep, x, -float("inf"))
         w = tl.where(keep, w, 0.0)
     maximum = fixed_maximum(scale, RULE)
-    g = contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE, FIXED)
+    g = contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
     moment = tl.zeros([rows.shape[0]], dtype=tl.float32)
     if MOMENTS:
         moment = tl.sum(g * s, 1)

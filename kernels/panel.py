@@ -24,8 +24,8 @@ def panel(
     u_cols,  # [m_pad, D]
     rows_side,  # [lines, n_pad]
     cols_side,  # [lines, m_pad]
-    row_gains,  # [GAINS, n_pad], or None
-    col_gains,  # [GAINS, m_pad], or None
+    row_gains,  # [GAINS, n_pad]; anything where WAYS is "columns"
+    col_gains,  # [GAINS, m_pad]; anything where WAYS is "rows"
     numbers,  # [NUMBERS]
     scales,  # [SCALES]
     out,  # [rows of the panel, m_pad]
@@ -45,6 +45,7 @@ def panel(
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     FIXED: tl.constexpr,
+    WAYS: tl.constexpr,  # "both" | "rows" | "columns": whose statistics have gradients
     PRECISION: tl.constexpr,
     D: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -59,9 +60,9 @@ def panel(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain = None
-    row_lse = None
-    if row_gains is not None:
+    row_gain = tl.zeros([BLOCK_M], dtype=tl.float32)
+    row_lse = row_gain
+    if WAYS != "columns":
         row_gain = load_vector(row_gains, GAIN, rows, n_pad)
         row_lse = load_vector(row_gains, GAIN_LSE, rows, n_pad)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
@@ -96,6 +97,7 @@ def panel(
             RULE,
             ALIGN,
             FIXED,
+            WAYS,
             moments is not None,
         )
         moment += part

@@ -7,13 +7,28 @@ import triton.language as tl
 
 from .tile import LOG2E
 
+AT_ONCE = tl.constexpr(16)  # features
+
 
 @triton.jit
-def load_table(table, index, n, WIDTH: tl.constexpr, PADDED: tl.constexpr):
-    """Rows of (n, WIDTH), zero outside."""
-    columns = tl.arange(0, PADDED)
+def load_table(table, index, n, first, WIDTH: tl.constexpr):
+    """Columns first .. first + AT_ONCE of some rows of (n, WIDTH), zero outside."""
+    columns = first + tl.arange(0, AT_ONCE)
     mask = (index < n)[:, None] & (columns < WIDTH)[None, :]
     return tl.load(table + index.to(tl.int64)[:, None] * WIDTH + columns[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def cosines(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
+    """Products of unit vectors, exact to fp32 so that all backends agree on a threshold; few columns at once, to keep
+    them in registers.
+    """
+    total = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
+    for first in range(0, WIDTH, AT_ONCE):
+        a = load_table(row_values, rows, n, first, WIDTH)
+        b = load_table(col_values, cols, m, first, WIDTH)
+        total = tl.dot(a, tl.trans(b), total, input_precision="ieee")
+    return total
 
 
 @triton.jit
@@ -47,9 +62,7 @@ def relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, thr
         positive = equal_labels(row_labels, col_labels, rows, cols, n, m)
         return tl.where(positive, 0.0, -float("inf")), ~positive
     else:
-        a = load_table(row_values, rows, n, RULE.width, RULE.padded)
-        b = load_table(col_values, cols, m, RULE.width, RULE.padded)
-        cosine = tl.dot(a, tl.trans(b), input_precision="ieee")
+        cosine = cosines(row_values, col_values, rows, cols, n, m, RULE.width)
         positive = cosine >= threshold
         negative = cosine < threshold
         if RULE.labelled:

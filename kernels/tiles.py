@@ -13,56 +13,67 @@ from functools import cache
 from typing import NamedTuple
 
 TABLE = """
-sm80,sm89             forward   half    256   64  64  9999    -   8  2
-sm80,sm89             forward   half   9999  128  64    64    -   8  3
-sm80,sm89             moments   half     64   64  32  9999    -   8  2
-sm80,sm89             moments   half   9999  128  32    64    -   8  3
-sm80,sm89             backward  half     64   64  32  9999 9999   8  2
-sm80,sm89             backward  half    128   64  64  9999 9999   8  2
-sm80,sm89             backward  half   9999   64  64    64  256   8  2
+sm80,sm89              forward         half    256   64  64  9999    -   8  2
+sm80,sm89              forward         half   9999  128  64    64    -   8  3
+sm80,sm89              moments         half     64   64  32  9999    -   8  2
+sm80,sm89              moments         half   9999  128  32    64    -   8  3
+sm80,sm89              backward        half     64   64  32  9999 9999   8  2
+sm80,sm89              backward        half    128   64  64  9999 9999   8  2
+sm80,sm89              backward        half    512   64  64   128  256   8  2
+sm80,sm89              dense-forward   half     64   64  32  9999    -   8  2
+sm80,sm89              dense-forward   half   9999   64  64    64    -   8  2
+sm80,sm89              dense-backward  half   9999   32  32    64  128   8  2
 
-sm90                  forward   half    256  128  64  9999    -   8  3
-sm90                  forward   half    512  128  32  9999    -   8  2
-sm90                  forward   half   9999  128  64    64    -   8  3
-sm90                  moments   half    256  128  32  9999    -   8  3
-sm90                  moments   half    512  128  32  9999    -   8  2
-sm90                  moments   half   9999  128  32    64    -   8  3
-sm90                  backward  half    128  128  64  9999 9999   8  3
-sm90                  backward  half    256  128  32  9999 9999   8  3
-sm90                  backward  half    512   64  32   128  512   8  2
-sm90                  backward  half   9999   64  64    64  256   8  2
+sm90                   forward         half    256  128  64  9999    -   8  3
+sm90                   forward         half    512  128  32  9999    -   8  2
+sm90                   forward         half   9999  128  64    64    -   8  3
+sm90                   moments         half    256  128  32  9999    -   8  3
+sm90                   moments         half    512  128  32  9999    -   8  2
+sm90                   moments         half   9999  128  32    64    -   8  3
+sm90                   backward        half    128  128  64  9999 9999   8  3
+sm90                   backward        half    256  128  32  9999 9999   8  3
+sm90                   backward        half    512   64  32   128  512   8  2
+sm90                   dense-backward  half   9999   64  32    64  128   8  2
 
-sm100                 forward   half    256  128  64  9999    -   8  2
-sm100                 forward   half    512  128  32  9999    -   8  2
-sm100                 forward   half   9999  128  64    64    -   8  2
-sm100                 moments   half    256  128  32  9999    -   8  2
-sm100                 moments   half   9999  128  32    64    -   8  2
-sm100                 backward  half    128  128  64  9999 9999   8  2
-sm100                 backward  half    256   64  64  9999 9999   8  2
-sm100                 backward  half    512   64  64   128  512   8  2
-sm100                 backward  half   9999   64  64    64  256   8  2
+sm100                  forward         half    256  128  64  9999    -   8  2
+sm100                  forward         half    512  128  32  9999    -   8  2
+sm100                  forward         half   9999  128  64   128    -   8  2
+sm100                  moments         half    512  128  32  9999    -   8  2
+sm100                  moments         half   9999   64  32   128    -   8  2
+sm100                  backward        half    128  128  64  9999 9999   8  2
+sm100                  backward        half    256   64  64  9999 9999   8  2
+sm100                  backward        half    512   64  64   128  512   8  2
+sm100                  dense-backward  half   9999   64  32    64  128   8  2
+sm90,sm100             dense-forward   half    256   64  64  9999    -   8  2
+sm90                   dense-forward   half   9999   64  64    64    -   8  2
+sm100                  dense-forward   half   9999   64  32    64    -   8  2
 
-sm80,sm89,sm90,sm100  forward   tensor 9999   64  64    32    -   8  2
-sm80,sm89,sm90,sm100  moments   tensor 9999   64  32    32    -   8  2
-sm80,sm89,sm90,sm100  backward  tensor 9999   64  32    32   64   8  2
-sm80,sm89,sm90,sm100  forward   ieee   9999   64  64    16    -   8  2
-sm80,sm89,sm90,sm100  moments   ieee   9999   64  64    16    -   8  2
-sm80,sm89,sm90,sm100  backward  ieee   9999   64  32    16   64   8  2
+sm80,sm89,sm90,sm100   forward         tensor 9999   64  64    32    -   8  2
+sm80,sm89,sm90,sm100   moments         tensor 9999   64  32    32    -   8  2
+sm80,sm89,sm90,sm100   backward        tensor  512   64  32    32   64   8  2
+sm80,sm89,sm90         dense-forward   tensor 9999   64  64    32    -   8  2
+sm100                  dense-forward   tensor 9999   64  32    32    -   8  2
+sm80,sm89,sm90,sm100   dense-backward  tensor 9999   32  32    32   32   4  2
+sm80,sm89,sm90,sm100   forward         ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100   moments         ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100   backward        ieee    128   32  32    16  128   8  2
+sm80,sm89,sm90,sm100   backward        ieee    512   64  32    16  256   8  2
+sm80,sm89,sm90,sm100   dense-forward   ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100   dense-backward  ieee   9999   32  32    16   64   8  2
 
-gfx942                forward   half    256   64  64  9999    -   4  1
-gfx942                forward   half   9999   64  64    64    -   4  1
-gfx942                moments   half    256   64  64  9999    -   4  1
-gfx942                moments   half   9999   64  64    64    -   4  1
-gfx942                backward  half    256   64  64  9999 9999   4  1
-gfx942                backward  half   9999   64  64    64  256   4  1
-gfx942                forward   ieee   9999   64  64    32    -   4  1
-gfx942                moments   ieee   9999   64  64    32    -   4  1
-gfx942                backward  ieee   9999   64  32    32  128   4  1
+gfx942  forward,moments,dense-forward  half    128   64  64  9999    -   4  1
+gfx942  forward,moments,dense-forward  half   9999   64  64    64    -   4  2
+gfx942                 backward        half    128   64  64  9999 9999   4  1
+gfx942                 backward        half    512   64  64    64  256   4  1
+gfx942                 dense-backward  half   9999   64  32    64  128   4  1
+gfx942  forward,moments,dense-forward  ieee   9999   64  64    32    -   4  1
+gfx942                 backward        ieee    512   64  32    32  128   4  1
+gfx942                 dense-backward  ieee   9999   64  32    32   64   4  1
 
-cpu  forward,moments,dense-forward  half         9999  32  16  9999   -  1  1
-cpu  backward,dense-backward        half         9999  32  16  9999  64  1  1
-cpu  forward,moments,dense-forward  tensor,ieee  9999  16  32    16   -  1  1
-cpu  backward,dense-backward        tensor,ieee  9999  16  32    16  16  1  1
+cpu     forward,moments,dense-forward  half         9999  32  16  9999   -  1  1
+cpu     backward,dense-backward        half         9999  32  16  9999  64  1  1
+cpu     forward,moments,dense-forward  tensor,ieee  9999  32  32    64   -  1  1
+cpu     backward,dense-backward        tensor,ieee  9999  32  32    64  64  1  1
 """
 
 

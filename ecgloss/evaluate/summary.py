@@ -85,8 +85,8 @@ def views_section(dataset: EcgDataset, card: EncoderCard, row: int) -> Section:
     signal = torch.from_numpy(np.stack([cut(dataset.signal(row, lead), config.window) for lead in leads]))
     return Section(
         title="One recording, two views",
-        text=f"Recording {dataset.index['name'].iloc[row]}. The loss pulls the two views together and pushes the views "
-        "of other patients away.",
+        text=f"Recording {dataset.index['name'].iloc[row]}. The loss pulls the two views together; "
+        "all but BYOL's push the views of others away.",
         figure=plots.views(
             standardise(signal).numpy(),
             batch.view1[0, 0].numpy(),

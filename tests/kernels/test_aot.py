@@ -1,0 +1,114 @@
+"""Kernels compiled for GPUs that are not there: they fit the chip, nothing spills, tensor cores are used."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+    pytest.skip("interpreted kernels (TRITON_INTERPRET) cannot be compiled", allow_module_level=True)
+
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "kernel_resources.py"
+ARCHITECTURES = ("sm80", "sm89", "sm90", "sm100", "gfx942")
+MATRIX_UNIT = {"sm80": "mma.sync", "sm89": "mma.sync", "sm90": "wgmma", "sm100": "tcgen05", "gfx942": "mfma"}
+STEPS = ("forward", "backward")
+TABLE_STEPS = ("forward", "moments", "backward", "dense-forward", "dense-backward")
+WIDEST_FUSED = 512
+# Padded widths: powers of two, and multiples of 128 that are none.
+TABLE_WIDTHS = (16, 32, 64, 128, 256, 384, 512, 640, 768, 1024, 2048)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The script that measures kernels, as a module."""
+    spec = spec_from_file_location("kernel_resources", SCRIPT)
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their types
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def measure(bench):
+    """Compile a kernel described by the fields of ``bench.Kernel``."""
+    return functools.cache(lambda *fields, **more: bench.resources(bench.Kernel(*fields, **more)))
+
+
+def assert_fast(found):
+    """Fits, keeps everything in registers, and multiplies 16-bit numbers on the chip's fastest unit."""
+    assert found.faults() == []
+    if found.kernel.dtype == "bf16":
+        assert found.matrix_instructions.get(MATRIX_UNIT[found.kernel.architecture], 0) > 0
+    if found.kernel.dtype == "tf32":
+        assert sum(found.matrix_instructions.values()) > 0
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("width", [64, 128, 256, 512])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_clef_is_fast_on_every_gpu(measure, architecture, width, step, dtype):
+    # Missing fractions, min-max alignment, a running maximum and the gradient of the temperature: all that costs.
+    assert_fast(measure(architecture, step, dtype, width, "clef official", "device"))
+
+
+OTHERS = [
+    *itertools.product(("sm80", "sm90"), STEPS, ["bf16"], [256], ["ntxent", "clef paper"], ["device"]),
+    *itertools.product(("sm89", "sm100", "gfx942"), STEPS, ["bf16"], [128], ["clef paper"], ["learned"]),
+    *itertools.product(["sm90"], STEPS, ["bf16", "fp32"], [256], ["clef official"], ["learned", "constant"]),
+    *itertools.product(["sm80", "sm90"], STEPS, ["tf32"], [128, 512], ["clef official"], ["device"]),
+    *itertools.product(("sm80", "sm90", "gfx942"), ("forward", "panel"), ["bf16"], [1024], ["clef paper"], ["device"]),
+]
+
+
+@pytest.mark.parametrize(("architecture", "step", "dtype", "width", "rule", "temperature"), OTHERS)
+def test_other_losses_widths_and_temperatures_are_fast(measure, architecture, step, dtype, width, rule, temperature):
+    assert_fast(measure(architecture, step, dtype, width, rule, temperature))
+
+
+@pytest.mark.parametrize("rule", ["labels", "features", "gaussian"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("architecture", ["sm80", "sm90", "gfx942"])
+def test_losses_of_many_positives_are_fast(measure, architecture, step, rule):
+    assert_fast(measure(architecture, step, "bf16", 128, rule))
+
+
+@pytest.mark.parametrize("gains", ["rows", "columns"])
+@pytest.mark.parametrize("rule", ["clef paper", "labels"])
+def test_gradients_of_queries_and_of_keys_are_fast(measure, rule, gains):
+    temperature = "device" if gains == "rows" else "constant"
+    assert_fast(measure("sm90", "backward", "bf16", 256, rule, temperature, gains=gains))
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "cpu"])
+def test_every_width_has_tiles_that_cover_it_without_a_rest(bench, architecture):
+    pad, tile = bench.kernels_module("forms").PAD, bench.kernels_module("tiles").tile
+    products = ("half", "ieee") if architecture == "gfx942" else ("half", "ieee", "tensor")
+    for step, product, width in itertools.product(TABLE_STEPS, products, TABLE_WIDTHS):
+        if step == "backward" and width > bench.kernels_module("launch_backward").WIDEST_FUSED:
+            continue
+        sizes = tile(architecture, step, product, width)
+        for size, whole in zip((sizes.rows, sizes.columns, sizes.depth), (pad, pad, width)):
+            assert whole % size == 0
+            assert size & (size - 1) == 0  # triton's vectors are powers of two long
+        assert width % sizes.width == 0
+
+
+def test_a_tile_beyond_shared_memory_is_found_out(bench):
+    tile = bench.kernels_module("tiles").Tile(256, 256, 512, 512, 8, 2)
+    faults = bench.resources(bench.Kernel("sm90", "forward", "bf16", 512, "ntxent"), tile).faults()
+    assert any("shared memory" in fault for fault in faults)
+
+
+def test_a_tile_beyond_the_registers_is_found_out(bench):
+    tile = bench.kernels_module("tiles").Tile(128, 128, 128, 128, 4, 2)
+    faults = bench.resources(bench.Kernel("sm80", "backward", "bf16", 128, "clef paper"), tile).faults()
+    assert any("spilled" in fault for fault in faults)
