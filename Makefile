@@ -49,11 +49,12 @@ test-triton: $(TRITONS:%=test-triton-%)
 
 # An interpreted kernel cannot be compiled: two processes.
 $(TRITONS:%=test-triton-%): test-triton-%: .venv-triton-%/.installed
-	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels \
+		tests/losses/test_family.py -k triton
 	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot.py kernels
 
 test-gpu:
-	PYTHONPATH=. $(PYTHON) -m pytest tests/kernels
+	PYTHONPATH=. $(PYTHON) -m pytest tests/kernels tests/losses/test_family.py -k triton
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
@@ -76,7 +77,7 @@ $(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
 	touch $@
 
 peers: $(PEERS_STAMP)
-	$(PEERS)/bin/python -m pytest tests/losses/test_ntxent.py tests/package/test_switching.py
+	$(PEERS)/bin/python -m pytest tests/losses/test_peers.py tests/package/test_switching.py
 
 bench: $(PEERS_STAMP)
 	$(PEERS)/bin/python bench/bench_losses.py

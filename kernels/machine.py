@@ -21,6 +21,8 @@ def _architecture(index: int | None) -> str:
     properties = torch.cuda.get_device_properties(index)
     if torch.version.hip is not None:
         return "gfx942"
+    if properties.major >= 12:  # as little shared memory as Ada
+        return "sm89"
     capability = 10 * properties.major + properties.minor
     return next(f"sm{known}" for known in (100, 90, 89, 80) if known <= capability or known == 80)
 

@@ -103,6 +103,7 @@ def padded_rows(n: int) -> int:
 
 def padded_width(width: int) -> int:
     """D: a power of two of at least 16 up to 256, from there a multiple of 128."""
+    width = int(width)  # kernels are compiled for it: torch.compile must not keep it open
     if width <= 256:
         return max(16, 1 << (width - 1).bit_length())
     return -(-width // 128) * 128

@@ -179,9 +179,21 @@ def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> s
     return "triton" if fits else "chunked"
 
 
-@functools.cache
 def _triton_obstacle() -> str | None:
     """Why the Triton kernels cannot be used on this machine; None where they can."""
+    if not _OBSTACLE:
+        if torch.compiler.is_compiling():
+            return (
+                None  # who compiles for a GPU has one, and Triton; the compiler must not trace how a machine is asked
+            )
+        _OBSTACLE.append(_find_triton_obstacle())
+    return _OBSTACLE[0]
+
+
+_OBSTACLE: list[str | None] = []  # found once
+
+
+def _find_triton_obstacle() -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed (PyTorch for CUDA brings it along); CUDA tensors use chunked"
     if interpreted():

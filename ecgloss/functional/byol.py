@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine.normalise import first_order, normalise
-from ecgloss.functional.rows import check_reduction
+from ecgloss.functional.rows import check_reduction, reduce_rows
 
 
 def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
@@ -37,15 +37,12 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
     _validate.check_matrix("p", p)
     _validate.check_matrix("z", z)
     if p.shape != z.shape or p.device != z.device:
-        raise ValueError(f"z must have the shape and device of p, {tuple(p.shape)} on {p.device}; got {tuple(z.shape)}")
+        expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (p, z))
+        raise ValueError(f"z must have the shape and device of p, {expected}; got {got}")
     check_reduction(reduction, weight, (len(p),), p)
     with torch.autocast(p.device.type, enabled=False):
-        rows = 2 - 2 * (normalise(first_order(p) if p.requires_grad else p) * normalise(z.detach())).sum(1)
-        if weight is not None:
-            rows = weight.to(rows.dtype) * rows
-        if reduction == "none":
-            return rows
-        total: Tensor = rows.sum()
-        if reduction == "sum":
-            return total
-        return total / len(rows) if weight is None else total / weight.to(rows.dtype).sum()
+        units = normalise(first_order(p) if p.requires_grad else p), normalise(z.detach())
+        # |u - v|^2 keeps the digits that 2 - 2 cos loses where they agree; a row of zeros (cosine 0) is 1 short of it.
+        empty = ((~unit.detach().any(1)).to(unit.dtype) for unit in units)
+        rows = sum(empty, (units[0] - units[1]).square().sum(1))
+        return reduce_rows(rows, None, weight, reduction, rows).loss

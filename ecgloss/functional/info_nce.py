@@ -9,6 +9,7 @@ from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows, single_positive
+from ecgloss.options import ClefOptions
 from ecgloss.pairs import Layout, Rule, UniformPairs, risk_pairs
 from ecgloss.weights import risk_weights
 
@@ -147,8 +148,15 @@ def moco(
         _validate.check_matrix(name, z)
     _validate.check_temperature(temperature)
     if k.shape != q.shape or k.device != q.device:
-        raise ValueError(f"k must have the shape and device of q, {tuple(q.shape)} on {q.device}; got {tuple(k.shape)}")
+        expected, got = (f"{tuple(z.shape)} on {z.device}" for z in (q, k))
+        raise ValueError(f"k must have the shape and device of q, {expected}; got {got}")
+    if queue.shape[1] != q.shape[1] or queue.device != q.device:
+        expected, got = (f"{z.shape[1]} on {z.device}" for z in (q, queue))
+        raise ValueError(f"queue must have the width and device of q, {expected}; got {got}")
+    if (queue.dtype == torch.float64) != (q.dtype == torch.float64):
+        raise ValueError(f"q and queue must both be float64, or neither; got {q.dtype} and {queue.dtype}")
     check_reduction(reduction, weight, (len(q),), q)
+    ClefOptions(alpha=alpha, weight_norm=weight_norm, risk_scale=risk_scale)  # checks
     rule = _queue_rule(q, queue, risk, queue_risk, weight_norm, alpha, risk_scale)
     stats = pair_stats(q, queue.detach(), temperature, rule, backend=backend)
     rows, lse = single_positive(_with_positive(stats, q, k, temperature))
@@ -171,9 +179,12 @@ def _queue_rule(
         raise ValueError(f"{given} needs {lacking} as well; got {given} alone")
     if risk is None or queue_risk is None:
         return UniformPairs(Layout.queue(len(q), len(queue)))
-    _validate.check_number("alpha", alpha, low=0.0, high=1.0)
     _validate.check_risk(risk, q, nan_risk="neutral")
     _validate.check_risk(queue_risk, queue, nan_risk="neutral", name="queue_risk")
+    if queue_risk.shape[1:] != risk.shape[1:]:
+        raise ValueError(
+            f"queue_risk must hold as many scores per entry as risk, {tuple(risk.shape)}; got {tuple(queue_risk.shape)}"
+        )
     risks = torch.cat([risk, queue_risk.to(risk.dtype)])
     weights = risk_weights(risks, alpha=alpha, risk_scale=risk_scale)
     return risk_pairs(weights, weight_norm, columns=len(queue))

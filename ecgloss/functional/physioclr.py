@@ -81,9 +81,13 @@ def physioclr(
     for name, other in partners:
         _validate.check_matrix(name, other)
         if other.shape != h.shape or other.device != h.device:
-            raise ValueError(f"{name} must have the shape and device of h, {tuple(h.shape)}; got {tuple(other.shape)}")
-    if isinstance(features, Tensor) and (features.dim() != 2 or len(features) != len(h) or features.device != h.device):
-        raise ValueError(f"features must have shape ({len(h)}, F), on {h.device}; got {tuple(features.shape)}")
+            expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (h, other))
+            raise ValueError(f"{name} must have the shape and device of h, {expected}; got {got}")
+    if not isinstance(features, Tensor):
+        raise TypeError(f"features must be a torch.Tensor; got {type(features).__name__}")
+    if features.dim() != 2 or len(features) != len(h) or not features.numel() or features.device != h.device:
+        got = f"{tuple(features.shape)} on {features.device}"
+        raise ValueError(f"features must have shape ({len(h)}, F) with F >= 1, on {h.device}; got {got}")
     if patient is not None:
         check_labels("patient", patient, h)
     # A recording of the same patient with unlike features is in P and in N; where both make the denominator, once.
@@ -131,7 +135,7 @@ def peak_aware_mse(
 
     Raises:
         ValueError: for shapes that differ or negative weights.
-        TypeError: for a mask that is not bool.
+        TypeError: for signals that are no float tensors or a mask that is not bool.
 
     Example:
         >>> x, mask = torch.zeros(1, 4), torch.tensor([[True, False, False, True]])
@@ -140,6 +144,11 @@ def peak_aware_mse(
     """
     _validate.check_number("global_weight", global_weight, low=0.0)
     _validate.check_number("peak_weight", peak_weight, low=0.0)
+    for name, signal in (("x_hat", x_hat), ("x", x), ("peak_mask", peak_mask)):
+        if not isinstance(signal, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor; got {type(signal).__name__}")
+        if name != "peak_mask" and signal.dtype not in _validate.FLOATS:
+            raise TypeError(f"{name} must be float16, bfloat16, float32 or float64; got {signal.dtype}")
     if x_hat.shape != x.shape:
         raise ValueError(f"x_hat must have the shape of x, {tuple(x.shape)}; got {tuple(x_hat.shape)}")
     if peak_mask.dtype != torch.bool:
@@ -148,6 +157,7 @@ def peak_aware_mse(
         mask = peak_mask.expand(x.shape)
     except RuntimeError as error:
         raise ValueError(f"peak_mask must broadcast to {tuple(x.shape)}; got {tuple(peak_mask.shape)}") from error
-    squares = (x_hat - x).to(torch.promote_types(x.dtype, torch.float32)).square()
+    wide = torch.promote_types(torch.promote_types(x_hat.dtype, x.dtype), torch.float32)
+    squares = (x_hat.to(wide) - x.to(wide)).square()  # the difference of half-precision signals needs more digits
     peaks = torch.where(mask, squares, 0.0).sum() / mask.sum().clamp(min=1)
     return global_weight * squares.mean() + peak_weight * peaks

@@ -50,15 +50,14 @@ def check_reduction(reduction: str, weight: Tensor | None, counts: tuple[int, ..
         raise ValueError(f"weight must have shape {shapes}; got {tuple(weight.shape)}")
     if weight.device != like.device:
         raise ValueError(f"weight must be on the device of the embeddings, {like.device}; got {weight.device}")
-    if _validate.values_are_free(weight) and not bool((weight >= 0).all()):
-        raise ValueError("weight must hold numbers of at least 0; got negative ones or NaN")
+    if _validate.values_are_free(weight) and not bool(((weight >= 0) & torch.isfinite(weight)).all()):
+        raise ValueError("weight must hold numbers of at least 0; got negative or infinite ones or NaN")
 
 
 def single_positive(stats: PairStats) -> tuple[Tensor, Tensor]:
     """log(e^positive + e^negative_lse) - positive of every anchor with one positive, and its denominator; (N,) each."""
-    return torch_f.softplus(stats.negative_lse - stats.positive_lse), torch.logaddexp(
-        stats.positive_lse, stats.negative_lse
-    )
+    positive, negative = stats.positive_lse, stats.negative_lse
+    return -torch_f.logsigmoid(positive - negative), torch.logaddexp(positive, negative)  # softplus is cut off at 20
 
 
 def gather_weight(weight: Tensor | None, samples: int, group: ProcessGroup | None) -> Tensor | None:

@@ -68,11 +68,13 @@ def supcon(
     stats = pair_stats(z, None, temperature, label_pairs(labels), backend=backend)
     count = stats.positive_count
     counts = count > 0
-    lse = torch.logaddexp(stats.positive_lse, stats.negative_lse)
+    # Of nothing and nothing, in a batch of one row, the log-sum-exp has no gradient.
+    friends = torch.where(counts, stats.positive_lse, 0.0)
+    lse = torch.where(counts, torch.logaddexp(friends, stats.negative_lse), stats.negative_lse)
     if positives == "mean_out":
         attraction = stats.positive_sum / count.clamp(min=1)
     else:
-        attraction = torch.where(counts, stats.positive_lse, 0.0) - torch.log(count.clamp(min=1))
+        attraction = friends - torch.log(count.clamp(min=1))
     rows = torch.where(counts, torch.where(counts, lse, 0.0) - attraction, 0.0)
     terms = reduce_rows(rows, counts, weight, reduction, lse)
     return terms if return_terms else terms.loss
@@ -82,6 +84,8 @@ def check_labels(name: str, labels: Tensor, z: Tensor) -> None:
     """One integer per row of z, on its device."""
     if not isinstance(labels, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor; got {type(labels).__name__}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integers; got {labels.dtype}")
     if labels.shape != (len(z),):
         raise ValueError(f"{name} must have shape ({len(z)},), one per embedding; got {tuple(labels.shape)}")
     if labels.device != z.device:

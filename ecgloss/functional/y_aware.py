@@ -61,8 +61,9 @@ def y_aware(
     check_reduction(reduction, weight, (len(z1), 2 * len(z1)), z1)
     if not isinstance(metadata, Tensor):
         raise TypeError(f"metadata must be a torch.Tensor; got {type(metadata).__name__}")
-    if metadata.dim() not in (1, 2) or len(metadata) != len(z1):
-        raise ValueError(f"metadata must have shape ({len(z1)},) or ({len(z1)}, K); got {tuple(metadata.shape)}")
+    if metadata.dim() not in (1, 2) or len(metadata) != len(z1) or not metadata.numel():
+        shapes = f"({len(z1)},) or ({len(z1)}, K) with K >= 1"
+        raise ValueError(f"metadata must have shape {shapes}; got {tuple(metadata.shape)}")
     if metadata.device != z1.device:
         raise ValueError(f"metadata must be on the device of z1, {z1.device}; got {metadata.device}")
     rule = gaussian_pairs(torch.cat([metadata, metadata]), bandwidth)

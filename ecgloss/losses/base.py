@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ecgloss._validate import check_number, check_temperature
 
@@ -42,12 +44,32 @@ class LogTemperature(nn.Module):
         self.log = nn.Parameter(torch.tensor(math.log(initial)))
 
     def forward(self) -> Tensor:
-        """The temperature, 0-d, cut to [low, high]."""
-        return self.log.exp().clamp(self.low, self.high)
+        """The temperature, 0-d, cut to [low, high]; beyond them a gradient can only lead back."""
+        tau: Tensor = _Bounded.apply(self.log.exp(), self.low, self.high)
+        return tau
 
     def extra_repr(self) -> str:
         """Bounds, as ``print`` shows them."""
         return f"low={self.low}, high={self.high}"
+
+
+class _Bounded(torch.autograd.Function):
+    """A clamp that lets gradients pass which lead back inside: a plain one would hold a temperature there for good."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        # Descent goes against the gradient: below, a positive one leads further down.
+        outward = ((x < low) & (g > 0)) | ((x > high) & (g < 0))
+        return torch.where(outward, 0.0, g), None, None
 
 
 class Loss(nn.Module):

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import functional
+from ecgloss._validate import check_option
+from ecgloss.functional.rows import REDUCTIONS
 from ecgloss.losses.base import LogTemperature, Loss
 from ecgloss.options import PRESET, resolve
 
@@ -45,6 +47,7 @@ class CLEFLoss(Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
+        check_option("reduction", reduction, REDUCTIONS)
         self.options = resolve(
             preset,
             temperature=PRESET if isinstance(temperature, LogTemperature) else temperature,
@@ -79,7 +82,8 @@ class CLEFLoss(Loss):
 
     def extra_repr(self) -> str:
         """Options, as ``print`` shows them."""
-        return ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
+        trained = () if self.log_temperature is None else ("temperature",)  # which shows itself
+        return ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items() if name not in trained)
 
     def _arguments(self) -> dict[str, Any]:
         """Keyword arguments of the function."""

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import functional
-from ecgloss._validate import check_matrix, check_number, check_option
+from ecgloss._validate import check_matrix, check_option
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.functional.rows import REDUCTIONS
 from ecgloss.losses.base import LogTemperature, Loss
-from ecgloss.pairs import WEIGHT_NORMS
+from ecgloss.options import ClefOptions
 
 
 class MoCoLoss(Loss):
@@ -69,9 +69,8 @@ class MoCoLoss(Loss):
         for name, value in (("width", width), ("size", size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an int of at least 1; got {value!r}")
-        check_option("weight_norm", weight_norm, WEIGHT_NORMS)
+        ClefOptions(alpha=alpha, weight_norm=weight_norm, risk_scale=risk_scale)  # checks
         check_option("reduction", reduction, REDUCTIONS)
-        check_number("alpha", alpha, low=0.0, high=1.0)
         self._hold_temperature(temperature)
         self.weight_norm, self.alpha, self.risk_scale = weight_norm, alpha, risk_scale
         self.group, self.backend, self.reduction = group, backend, reduction
@@ -95,7 +94,10 @@ class MoCoLoss(Loss):
         Raises:
             ValueError: for shapes that are not accepted, and for more keys than the queue holds.
         """
+        check_matrix("q", q)
         check_matrix("k", k)
+        if isinstance(risk, Tensor) and risk.dim() != 1:
+            raise ValueError(f"risk must have shape ({len(k)},), one score per key; got {tuple(risk.shape)}")
         keys = k.detach() if self.group is None else gather_rows(k.detach(), self.group)
         if len(keys) > len(self.queue):
             raise ValueError(f"k must not hold more keys than the queue, {len(self.queue)}; got {len(keys)}")
