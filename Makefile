@@ -95,6 +95,8 @@ results: $(STAMP) $(PEERS_STAMP)
 	$(PEERS)/bin/python bench/bench_losses.py
 	$(PEERS)/bin/python bench/bench_losses.py --large
 	$(BIN)/python bench/real_data.py --root "$(DATA)"
+	$(BIN)/python bench/compare_losses.py --root "$(DATA)/ptbxl"
+	$(BIN)/python bench/half_precision.py
 	$(BIN)/python bench/readme_tables.py
 
 clean:

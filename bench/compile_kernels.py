@@ -95,6 +95,7 @@ def rules() -> dict[str, tuple[Any, str]]:
         "ntxent": (weights(), ""),
         "clef paper": (weights("none", 1, 2, True, False, "multiply"), "cosine"),
         "clef official": (weights("softmax", 1, 2, False, False, "multiply"), "minmax"),
+        "clef mean": (weights("mean", 1, 2, True, False, "revert"), "cosine"),
         "labels": (relation("labels"), ""),
         "features": (relation("features", width=50, labelled=True), ""),
         "gaussian": (relation("gaussian", 2), ""),

@@ -123,8 +123,8 @@ def markdown(found: dict[str, Curves], steps: int) -> str:
         row = (
             name,
             f"{smooth(c.steps['fp32'])[-1]:.3f}",
-            f"{half:.4f}",
-            f"{noise:.4f}",
+            f"{half:.2g}",
+            f"{noise:.2g}",
             "yes" if half <= noise else "no",
         )
         lines.append("| " + " | ".join((*row, finite)) + " |")
@@ -143,7 +143,8 @@ def main() -> None:
             found[name] = curves(name, options.steps, Path(scratch))
             print(markdown({name: found[name]}, options.steps).splitlines()[-1], flush=True)
     content: dict[str, Any] = {
-        name: {kind: values.round(5).tolist() for kind, values in c.steps.items()} for name, c in found.items()
+        name: {kind: values.round(6).tolist() for kind, values in {**c.steps, "small": c.small}.items()}
+        for name, c in found.items()
     }
     write_json(options.out / "half-precision.json", {"steps": options.steps, "losses": content})
     with replacing(options.out / "half-precision.md") as path:

@@ -36,6 +36,11 @@ def real() -> str:
     return (RESULTS / "real-data.md").read_text(encoding="utf-8").strip()
 
 
+def family() -> str:
+    """The table of all losses on one database."""
+    return (RESULTS / "compare-losses.md").read_text(encoding="utf-8").strip()
+
+
 def bench() -> str:
     """Some rows of the benchmark, variants side by side."""
     return bench_table(json.loads((RESULTS / "losses-cpu.json").read_text(encoding="utf-8")))
@@ -88,7 +93,7 @@ def _cell(m: Measured | None) -> str:
 
 def filled(text: str) -> str:
     """The README with its tables replaced by those of the result files."""
-    for name, make in (("demo", demo), ("real", real), ("bench", bench), ("gpu", gpu)):
+    for name, make in (("demo", demo), ("real", real), ("family", family), ("bench", bench), ("gpu", gpu)):
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         block = f"{begin}\n{make()}\n{end}"
         text, count = re.subn(

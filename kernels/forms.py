@@ -93,13 +93,11 @@ class Relation(NamedTuple):
     Attributes:
         kind: ``"labels"``, ``"features"`` or ``"gaussian"``.
         width: Features or metadata per row.
-        padded: The same, as wide as a product of matrices needs it.
         labelled: Whether features come with labels.
         overlap: Whether dissimilar features of equal labels are negatives too.
     """
 
     kind: str
     width: int = 0
-    padded: int = 0
     labelled: bool = False
     overlap: bool = False

@@ -103,7 +103,8 @@ def table_name(step: str, rule: Weights | Relation, similarity: str) -> str:
         return f"dense-{step}"
     if step == "panel":  # holds as much
         return "moments"
-    return "moments" if step == "forward" and similarity == "minmax" else step
+    sums = similarity == "minmax" or rule.norm in ("mean", "softmax")  # besides that of the exponentials
+    return "moments" if step == "forward" and sums else step
 
 
 def plan(n: int, cols: Rows, u: Tensor, problem: Problem, step: str) -> tuple[Tile, str, int]:

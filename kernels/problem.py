@@ -102,11 +102,11 @@ def padded_rows(n: int) -> int:
 
 
 def padded_width(width: int) -> int:
-    """D: a power of two of at least 16 up to 256, from there a multiple of 128."""
+    """D: a power of two from 16 to 512, from there a multiple of 256, which tiles cover in few parts."""
     width = int(width)  # kernels are compiled for it: torch.compile must not keep it open
-    if width <= 256:
+    if width <= 512:
         return max(16, 1 << (width - 1).bit_length())
-    return -(-width // 128) * 128
+    return -(-width // 256) * 256
 
 
 def lines(rule: Weights | Relation) -> int:

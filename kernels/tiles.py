@@ -38,6 +38,8 @@ sm90                   dense-backward  half   9999   64  32    64  128   8  2
 sm100                  forward         half    256  128  64  9999    -   8  2
 sm100                  forward         half    512  128  32  9999    -   8  2
 sm100                  forward         half   9999  128  64   128    -   8  2
+sm100                  moments         half    256  128  32  9999    -   8  2
+sm100                  moments         half    384   64  32   128    -   8  2
 sm100                  moments         half    512  128  32  9999    -   8  2
 sm100                  moments         half   9999   64  32   128    -   8  2
 sm100                  backward        half    128  128  64  9999 9999   8  2

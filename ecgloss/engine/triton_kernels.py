@@ -206,9 +206,8 @@ def _rule(rule: list[int], numbers: list[float], missing: Tensor | None, labels:
         return forms.Weights(WEIGHT_NORMS[norm], width, 2 - absolute, not zero, numbers[1] > 0, reliability)
     if kind == 2:
         return forms.Relation("labels")
-    padded = max(16, 1 << (width - 1).bit_length())
     if kind == 3:
-        return forms.Relation("features", width, padded, labels is not None, bool(overlap))
+        return forms.Relation("features", width, labels is not None, bool(overlap))
     return forms.Relation("gaussian", width)
 
 

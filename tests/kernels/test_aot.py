@@ -62,6 +62,7 @@ def test_clef_is_fast_on_every_gpu(measure, architecture, width, step, dtype):
 
 OTHERS = [
     *itertools.product(("sm80", "sm90"), STEPS, ["bf16"], [256], ["ntxent", "clef paper"], ["device"]),
+    ("sm90", "forward", "bf16", 256, "clef mean", "device"),
     *itertools.product(("sm89", "sm100", "gfx942"), STEPS, ["bf16"], [128], ["clef paper"], ["learned"]),
     *itertools.product(["sm90"], STEPS, ["bf16", "fp32"], [256], ["clef official"], ["learned", "constant"]),
     *itertools.product(["sm80", "sm90"], STEPS, ["tf32"], [128, 512], ["clef official"], ["device"]),
