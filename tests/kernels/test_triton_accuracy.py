@@ -54,8 +54,16 @@ def test_no_batch_size_or_width_is_special(rule, n, d):
     assert_as_accurate(rule, kind, n, d, 0.2, draws=4 if n < 20 else 1)
 
 
-@pytest.mark.parametrize("rule", ["clef official", "labels", "risk queue, softmax", "gaussian, columns"])
-@pytest.mark.parametrize(("n", "d"), [(66, 65), (130, 20)])
+@pytest.mark.parametrize(
+    ("rule", "n", "d"),
+    [
+        ("clef official", 66, 65),
+        ("clef official", 130, 20),
+        ("labels", 66, 65),
+        ("risk queue, softmax", 66, 33),
+        ("gaussian, columns", 66, 33),
+    ],
+)
 def test_parts_of_a_row_add_up(rule, n, d):
     assert_as_accurate(rule, "random", n, d, 0.07, draws=2)
 
@@ -66,14 +74,15 @@ def test_wide_half_precision_rows_are_multiplied_in_pieces(rule):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
-@pytest.mark.parametrize("rule", [*MAIN, "risk queue, softmax"])
+@pytest.mark.parametrize("rule", ["clef official", "uniform, matched", "risk queue, softmax", "features or labels"])
 def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypatch):
     launch = triton_kernels.kernels_module("launch_backward")
     monkeypatch.setattr(launch, "WIDEST_FUSED", 16)
     monkeypatch.setattr(launch, "PANEL_BYTES", 1)  # the fewest rows at a time
     computed = []
     monkeypatch.setattr(launch, "panel_gradient", wraps(launch.panel_gradient, computed))
-    assert_as_accurate(rule, "random", 140, 20, 0.1, dtype, draws=1 if dtype == torch.float32 else 2)
+    # Where the loss is a random functional of statistics, one draw may happen to cancel.
+    assert_as_accurate(rule, "random", 140, 16, 0.1, dtype, draws=1 if rule in MAIN[:3] else 2)
     assert bool(computed) == (rule != "features or labels")  # which stays fused
 
 
