@@ -1,5 +1,5 @@
 # make demo          pretrain on a synthetic cohort and write a report
-# make test          the test suite; on Linux also test-triton, the GPU kernels without a GPU (interpreted, and compiled
+# make test          the test suite (test-python); on Linux beside it test-triton, the GPU kernels without a GPU (interpreted, and compiled
 #                    ahead of time), in an environment for each version of Triton that is supported
 # make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON)
 # make lint          ruff and mypy
@@ -23,7 +23,7 @@ NATIVE := pyproject.toml setup.py $(wildcard csrc/*)
 
 TRITONS := 3.6 3.9
 
-.PHONY: demo test test-triton test-gpu $(TRITONS:%=test-triton-%) lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
+.PHONY: demo test test-python test-triton test-gpu $(TRITONS:%=test-triton-%) lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
 
 $(STAMP): constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
@@ -34,11 +34,15 @@ $(STAMP): constraints.txt $(NATIVE)
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --out demo-report
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
 ifeq ($(shell uname -s),Linux)
-	+$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-triton
+test: $(STAMP)
+	+$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-triton
+else
+test: test-python
 endif
+
+test-python: $(STAMP)
+	$(BIN)/python -m pytest
 
 test-triton: $(TRITONS:%=test-triton-%)
 

@@ -22,7 +22,9 @@ MAIN = ["uniform", "clef paper", "clef official", "clef mean", "features or labe
 @pytest.mark.parametrize("kind", ["random", "nearly parallel"])
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gets_the_loss_and_gradients_of_the_definition(rule, kind):
-    assert_as_accurate(rule, kind, 54, 23, 0.07)
+    # dL/dtau of nearly parallel rows is what is left of sums that cancel: two draws of the plain code may be lucky.
+    draws = 6 if kind == "nearly parallel" else 2
+    assert_as_accurate(rule, kind, 40, 20, 0.07, draws=draws)
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
