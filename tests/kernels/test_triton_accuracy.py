@@ -84,7 +84,7 @@ def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypa
     computed = []
     monkeypatch.setattr(launch, "panel_gradient", wraps(launch.panel_gradient, computed))
     # Where the loss is a random functional of statistics, one draw may happen to cancel.
-    assert_as_accurate(rule, "random", 140, 16, 0.1, dtype, draws=1 if rule in MAIN[:3] else 2)
+    assert_as_accurate(rule, "random", 140, 20, 0.1, dtype, draws=1 if rule in MAIN[:3] else 2)
     assert bool(computed) == (rule != "features or labels")  # which stays fused
 
 
