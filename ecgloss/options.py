@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from torch import Tensor
@@ -59,6 +59,7 @@ class ClefOptions:
             check_number("risk_scale", self.risk_scale, low=0.0, open_low=True)
 
 
+NAMES: Final = tuple(option.name for option in fields(ClefOptions))
 PRESETS: Final = {
     "paper": ClefOptions(),
     "official": ClefOptions(
@@ -79,12 +80,13 @@ def resolve(preset: str, **overrides: Any) -> ClefOptions:
         0.1
     """
     check_option("preset", preset, PRESETS)
-    options = dict(PRESETS[preset].__dict__)  # not dataclasses.replace: torch.compile cannot trace it
-    changed = False
+    given = {}
     for name, value in overrides.items():
-        if name not in options:
-            raise TypeError(f"the CLEF loss has no option {name!r}; it has {', '.join(options)}")
+        if name not in NAMES:
+            raise TypeError(f"the CLEF loss has no option {name!r}; it has {', '.join(NAMES)}")
         if not (isinstance(value, str) and value == PRESET):
-            options[name] = value
-            changed = True
-    return ClefOptions(**options) if changed else PRESETS[preset]
+            given[name] = value
+    if not given:
+        return PRESETS[preset]
+    # Neither dataclasses.replace nor __dict__: torch.compile traces them in no version, or only in some.
+    return ClefOptions(**{name: given.get(name, getattr(PRESETS[preset], name)) for name in NAMES})

@@ -23,6 +23,8 @@ def pair_stats(
 ) -> PairStats:
     """Statistics of embeddings that are not normalised, rows of q and then of q2, by the engine "cpp" or "triton"."""
     tau = temperature if isinstance(temperature, Tensor) else _constant(temperature)
+    if tau.is_cuda and q.is_cuda:
+        tau = tau.to(q.device)  # kernels read it where they run
     words, numbers, *side = describe(rule, torch.float64 if engine == "cpp" else torch.float32)
     problem = (words, numbers, layout_words(rule.layout), SIMILARITIES.index(similarity), term_weights, engine)
     loss, entropy, error, rows, _, _ = ops.run(q, q2, k, tau, *side, *problem)
@@ -33,13 +35,14 @@ def pair_stats(
 
 
 def _constant(x: float) -> Tensor:
-    """x as a 0-d tensor, the same one every time: nobody writes to it."""
+    """x as a 0-d tensor on the host, the same one every time: nobody writes to it."""
     if torch.compiler.is_compiling():
-        return torch.full((), x, dtype=torch.float64)
+        return torch.full((), x, dtype=torch.float64, device="cpu")
     if x not in _CONSTANTS:
         if len(_CONSTANTS) > 100:  # a schedule's values are used once each
             _CONSTANTS.clear()
-        _CONSTANTS[x] = torch.full((), x, dtype=torch.float64)
+        with torch.inference_mode(False):  # an inference tensor could not be saved for a backward pass later on
+            _CONSTANTS[x] = torch.full((), x, dtype=torch.float64, device="cpu")
     return _CONSTANTS[x]
 
 

@@ -176,3 +176,14 @@ def test_gradients_accumulate_over_two_losses_of_one_batch(rng):
 def test_python_and_cpp_agree_on_the_layout_of_buffers():
     extension = importlib.import_module("ecgloss._C")
     assert (cpp_kernels.PANEL, cpp_kernels.SCALARS) == (extension.PANEL, extension.SCALARS)
+
+
+def test_a_temperature_first_seen_while_evaluating_can_be_trained_with(rng):
+    z = torch.randn(2, 5, 4, generator=rng)
+    with torch.inference_mode():
+        expected = F.ntxent(*z, temperature=0.0731, backend="cpp")
+    z.requires_grad_()
+    loss = F.ntxent(*z, temperature=0.0731, backend="cpp")
+    loss.backward()
+    assert torch.equal(loss.detach(), expected.clone())
+    assert z.grad is not None
