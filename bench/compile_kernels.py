@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ecgloss.engine.triton_kernels import kernels_module
+from ecgloss.engine.kernel_modules import kernels_module
 
 TARGETS = {
     "sm80": GPUTarget("cuda", 80, 32),
@@ -102,6 +102,13 @@ def rules() -> dict[str, tuple[Any, str]]:
     }
 
 
+def gradient_step(architecture: str, dtype: str, width: int, rule: str) -> str:
+    """What the launcher computes a gradient with: a fused "backward", or a "panel" and a product."""
+    dense = isinstance(rules()[rule][0], kernels_module("forms").Relation)
+    fused = kernels_module("tiles").is_fused(architecture, PRODUCTS[dtype], width)
+    return "backward" if dense or fused else "panel"
+
+
 def compile_kernel(kernel: Kernel, tile: Any) -> Any:
     """What triton makes of a kernel, given the tile, as if the launcher had asked for it."""
     function, constants = _function(kernel)
@@ -111,7 +118,7 @@ def compile_kernel(kernel: Kernel, tile: Any) -> Any:
     target = TARGETS[kernel.architecture]
     signature, attributes = {}, {}
     for index, name in enumerate(function.arg_names):
-        signature[name] = "constexpr" if name in constants else _type(name, kernel.dtype)
+        signature[name] = "constexpr" if name in constants else _type(name, kernel)
         if signature[name].startswith("*"):
             attributes[(index,)] = [["tt.divisibility", 16]]
             if target.backend == "hip":  # tensors below 2 GiB
@@ -171,10 +178,10 @@ def _function(kernel: Kernel) -> tuple[Any, dict[str, Any]]:
     return getattr(kernels_module(module), name), constants
 
 
-def _type(name: str, dtype: str) -> str:
+def _type(name: str, kernel: Kernel) -> str:
     """The type of an argument in a signature."""
-    if name in ("u_rows", "u_cols"):
-        return "*fp32" if dtype == "tf32" else f"*{dtype}"
+    if name in ("u_rows", "u_cols") or (name == "out" and kernel.step == "panel"):
+        return "*fp32" if kernel.dtype == "tf32" else f"*{kernel.dtype}"
     for kind, names in POINTERS.items():
         if name in names:
             return kind

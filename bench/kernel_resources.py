@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import triton
-from compile_kernels import SHARED_LIMIT, TARGETS, Kernel, Resources, resources
+from compile_kernels import SHARED_LIMIT, TARGETS, Kernel, Resources, gradient_step, resources
 
 from ecgloss._files import replacing, write_json
 
@@ -28,15 +28,18 @@ RESULTS = Path(__file__).parent / "results"
 WIDTHS = (64, 128, 256, 512)
 RULES = ("ntxent", "clef paper", "clef official")
 DENSE_RULES, DENSE_WIDTH = ("labels", "features", "gaussian"), 128
-STEPS = ("forward", "backward")  # of D too wide for one kernel's registers, the backward is a "panel" and a product
 DTYPES = ("bf16", "fp32")
 
 
 def matrix() -> list[Kernel]:
     """What the whole run compiles."""
-    plain = itertools.product(TARGETS, STEPS, DTYPES, WIDTHS, RULES)
-    dense = itertools.product(TARGETS, STEPS, DTYPES, (DENSE_WIDTH,), DENSE_RULES)
-    return [Kernel(*case) for case in (*plain, *dense)]
+    plain = itertools.product(TARGETS, DTYPES, WIDTHS, RULES)
+    dense = itertools.product(TARGETS, DTYPES, (DENSE_WIDTH,), DENSE_RULES)
+    found = []
+    for architecture, dtype, width, rule in (*plain, *dense):
+        for step in ("forward", gradient_step(architecture, dtype, width, rule)):
+            found.append(Kernel(architecture, step, dtype, width, rule))
+    return found
 
 
 def report(results: Sequence[Resources], header: dict[str, str]) -> str:
@@ -46,7 +49,8 @@ def report(results: Sequence[Resources], header: dict[str, str]) -> str:
         "",
         "Tile: rows x columns x depth of a product / width of a program's gradient, warps and stages. Registers are "
         "per thread, shared bytes per program. The dense rules (labels, features, gaussian) are compiled for one D. "
-        "fp32 is of the highest precision, without tensor cores but on gfx942.",
+        "fp32 is of the highest precision, without tensor cores but on gfx942. A panel is the gradient of the pairs "
+        "where D is too wide for one kernel; its product with the embeddings is cuBLAS's.",
         "",
         "| architecture | pass | dtype | D | rule | tile | registers | shared / limit | spills | matrix products |",
         "|---|---|---|---|---|---|---|---|---|---|",

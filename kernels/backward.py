@@ -15,11 +15,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN, GAIN_LSE, INVERSE
-from .pair_gradient import pair_gradients
-from .tile import chunked_products, exponent_scale, first_tile, load_rows, load_temperature, load_vector
+from .forms import INVERSE, PAD
+from .pair_gradient import load_gains, pair_gradients
+from .tile import exponent_scale, first_tile, load_rows, load_temperature, load_vector, products
 
-RUNTIME = ["n", "m", "n_pad", "m_pad", "shift_0", "shift_1", "period", "splits"]
+RUNTIME = ["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"]
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -30,17 +30,17 @@ def backward(
     cols_side,  # [lines, m_pad]
     row_gains,  # [GAINS, n_pad]; anything where WAYS is "columns"
     col_gains,  # [GAINS, m_pad]; anything where WAYS is "rows"
-    numbers,  # [NUMBERS]
     scales,  # [SCALES]
+    numbers,  # [NUMBERS]
     out,  # [splits, n_pad, D] fp32
-    moments,  # [splits, n_pad] sum_k G_ik S_ik without the squared error, or None
+    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre) without the squared error, or None
     tau_pointer,
     tau,
     alpha,
     n,
     m,
-    n_pad,
-    m_pad,
+    n_blocks,
+    m_blocks,
     shift_0,
     shift_1,
     period,
@@ -57,6 +57,7 @@ def backward(
     BLOCK_D: tl.constexpr,
 ):
     """One program per block of rows, block of D and part of the columns."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     CHUNKS: tl.constexpr = D // BLOCK_D
     split = tl.program_id(0) % splits
     chunk = tl.program_id(0) // splits % CHUNKS
@@ -65,24 +66,16 @@ def backward(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain = tl.zeros([BLOCK_M], dtype=tl.float32)
-    row_lse = row_gain
-    if WAYS != "columns":
-        row_gain = load_vector(row_gains, GAIN, rows, n_pad)
-        row_lse = load_vector(row_gains, GAIN_LSE, rows, n_pad)
-    if BLOCK_K == D:
-        a = load_rows(u_rows, rows, 0, D, D)
+    row_gain, row_lse = load_gains(row_gains, rows, n_pad, WAYS)
+    a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
     for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
-        if BLOCK_K == D:
-            b = load_rows(u_cols, cols, 0, D, D)
-            p = tl.dot(a, tl.trans(b), input_precision=PRECISION)
-        else:
-            p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        b = load_rows(u_cols, cols, 0, BLOCK_K, D)
+        p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         other = load_vector(cols_side, INVERSE, cols, m_pad)
         s = p * (inverse[:, None] * other[None, :])
         g, part = pair_gradients(
@@ -114,10 +107,8 @@ def backward(
         )
         moment += part
         g = (g * other[None, :]).to(u_cols.dtype.element_ty)
-        if BLOCK_D != D:
+        if BLOCK_K != D or BLOCK_D != D:
             b = load_rows(u_cols, cols, chunk * BLOCK_D, BLOCK_D, D)
-        elif BLOCK_K != D:
-            b = load_rows(u_cols, cols, 0, D, D)
         gradient = tl.dot(g, b, gradient, input_precision=PRECISION)
 
     target = out + (split.to(tl.int64) * n_pad + rows.to(tl.int64)[:, None]) * D + chunk * BLOCK_D

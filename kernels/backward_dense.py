@@ -1,7 +1,9 @@
 """Gradient of rows with any number of positives, owned by rows.
 
-A_ik = g_i 2^(x - lse_i) over the negatives + h_i w_ik 2^(x - positive_lse_i) + f_i w_ik, each over tau
-G    = A + A^T, A or A^T: rows have gains of their own, columns have, or both
+    A_ik = g_i 2^(x - lse_i) over the negatives + h_i w_ik 2^(x - positive_lse_i) + f_i w_ik, each over tau
+    G    = A + A^T, A or A^T
+
+as rows have gains of their own and columns have, or only one side has.
 """
 
 from __future__ import annotations
@@ -9,23 +11,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import (
-    GAIN,
-    GAIN_LSE,
-    GAIN_POSITIVE,
-    GAIN_POSITIVE_LSE,
-    GAIN_POSITIVE_SUM,
-    INVERSE,
-)
+from .forms import GAIN, GAIN_CENTRE, GAIN_LSE, GAIN_POSITIVE, GAIN_POSITIVE_LSE, GAIN_POSITIVE_SUM, INVERSE, PAD
 from .relation import relate
 from .tile import (
-    chunked_products,
     exponent_scale,
     first_tile,
     is_excluded,
     load_rows,
     load_temperature,
     load_vector,
+    products,
 )
 
 
@@ -41,7 +36,7 @@ def add_way(g, x, log_weight, negative, gains, index, n_pad, AXIS: tl.constexpr)
     return g + tl.exp2(log_weight) * tl.expand_dims(load_vector(gains, GAIN_POSITIVE_SUM, index, n_pad), AXIS)
 
 
-@triton.jit(do_not_specialize=["n", "m", "n_pad", "m_pad", "shift_0", "shift_1", "period", "splits"])
+@triton.jit(do_not_specialize=["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"])
 def dense_backward(
     u_rows,  # [n_pad, D]
     u_cols,  # [m_pad, D]
@@ -53,15 +48,16 @@ def dense_backward(
     col_labels,  # [m]
     row_gains,  # [GAINS, n_pad], or None
     col_gains,  # [GAINS, m_pad], or None
+    scales,  # [SCALES]
     out,  # [splits, n_pad, D] fp32
-    moments,  # [splits, n_pad] sum_k G_ik S_ik, or None
+    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre), or None
     tau_pointer,
     tau,
     threshold,
     n,
     m,
-    n_pad,
-    m_pad,
+    n_blocks,
+    m_blocks,
     shift_0,
     shift_1,
     period,
@@ -75,6 +71,7 @@ def dense_backward(
     BLOCK_D: tl.constexpr,
 ):
     """One program per block of rows, block of D and part of the columns."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     CHUNKS: tl.constexpr = D // BLOCK_D
     split = tl.program_id(0) % splits
     chunk = tl.program_id(0) // splits % CHUNKS
@@ -83,19 +80,15 @@ def dense_backward(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    if BLOCK_K == D:
-        a = load_rows(u_rows, rows, 0, D, D)
+    a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
     for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
-        if BLOCK_K == D:
-            b = load_rows(u_cols, cols, 0, D, D)
-            p = tl.dot(a, tl.trans(b), input_precision=PRECISION)
-        else:
-            p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        b = load_rows(u_cols, cols, 0, BLOCK_K, D)
+        p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         other = load_vector(cols_side, INVERSE, cols, m_pad)
         s = p * (inverse[:, None] * other[None, :])
         log_weight, negative = relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE)
@@ -109,12 +102,10 @@ def dense_backward(
         if col_gains is not None:
             g = add_way(g, x, log_weight, negative, col_gains, cols, m_pad, 0)
         if moments is not None:
-            moment += tl.sum(g * s, 1)
+            moment += tl.sum(g * (s - tl.load(scales + GAIN_CENTRE)), 1)
         g = (g * other[None, :]).to(u_cols.dtype.element_ty)
-        if BLOCK_D != D:
+        if BLOCK_K != D or BLOCK_D != D:
             b = load_rows(u_cols, cols, chunk * BLOCK_D, BLOCK_D, D)
-        elif BLOCK_K != D:
-            b = load_rows(u_cols, cols, 0, D, D)
         gradient = tl.dot(g, b, gradient, input_precision=PRECISION)
 
     target = out + (split.to(tl.int64) * n_pad + rows.to(tl.int64)[:, None]) * D + chunk * BLOCK_D

@@ -16,15 +16,20 @@ from .forms import (
     ALIGN_CONSTANT,
     ALIGN_SLOPE,
     ALIGN_WEIGHT,
+    CENTRE,
+    COUNT,
     ERROR_BY_LOW,
     GAIN,
+    GAIN_CENTRE,
     GAIN_LOW,
     GAIN_LSE,
     GAIN_POSITIVE,
     GAIN_POSITIVE_LSE,
     GAIN_POSITIVE_SUM,
+    GAIN_TOTAL,
     LSE,
     NEGATIVE,
+    PAD,
     POSITIVE,
     START,
     STRETCH,
@@ -67,7 +72,7 @@ def load_unit(g_entropy, g_error, stretch, peak, tau, n):
     return tl.where(size == 0, 1.0, UNIT * n / size)
 
 
-@triton.jit(do_not_specialize=["n", "n_pad"])
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def coefficients(
     g_loss,  # 0-d, or None; so are the next two
     g_entropy,
@@ -83,7 +88,7 @@ def coefficients(
     entropy_weight,
     error_weight,
     n,
-    n_pad,
+    n_blocks,
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     FIXED: tl.constexpr,
@@ -91,6 +96,7 @@ def coefficients(
     BLOCK: tl.constexpr,
 ):
     """Rows with at most one positive; one program per block of rows."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
     tau = load_temperature(tau_pointer, tau)
@@ -102,18 +108,20 @@ def coefficients(
         stretch = tl.load(numbers + STRETCH)
     unit = load_unit(entropy, error, stretch, peak, tau, n)
 
-    negative = load_gradient(g_rows, 3, rows, mask, n)
-    positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
     lse = tl.load(side + LSE * n_pad + rows, mask=mask, other=0.0)
+    negative = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 3, rows, mask, n))
+    total = negative
     if POSITIVES:
+        positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
+        total += positive  # the cross entropy adds nothing: what it adds to the negatives it takes from the positive
         x = tl.load(side + NEGATIVE * n_pad + rows, mask=mask, other=0.0)
         y = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0) / tau
         share = entropy / n / (1 + tl.exp(y - x))
         negative += share
         positive -= share
     else:
-        positive = positive * 0.0
-    negative = tl.where(lse == -float("inf"), 0.0, negative) * (unit / tau)
+        positive = 0.0 * negative
+    negative = negative * (unit / tau)
     lse = finite_lse(lse)
     if FIXED:
         negative = negative * tl.exp2(fixed_maximum(exponent_scale(tau), RULE) - lse)
@@ -121,8 +129,10 @@ def coefficients(
     tl.store(gains + GAIN * n_pad + rows, tl.where(mask, negative, 0.0), mask=inside)
     tl.store(gains + GAIN_LSE * n_pad + rows, tl.where(mask, lse, 0.0), mask=inside)
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
+    tl.store(gains + GAIN_TOTAL * n_pad + rows, tl.where(mask, total * (unit / tau), 0.0), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
+        tl.store(scales + GAIN_CENTRE, tl.load(numbers + CENTRE))
         if ALIGN != "":
             weight = 4 * stretch * error * unit / n / n
             tl.store(scales + ALIGN_WEIGHT, weight)
@@ -131,20 +141,22 @@ def coefficients(
             tl.store(scales + GAIN_LOW, 2 * error * unit * tl.load(numbers + ERROR_BY_LOW))
 
 
-@triton.jit(do_not_specialize=["n", "n_pad"])
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def dense_coefficients(
     g_rows,  # [4, n], or None
     peak,
     side,
+    numbers,  # [NUMBERS]
     gains,
     scales,
     tau_pointer,
     tau,
     n,
-    n_pad,
+    n_blocks,
     BLOCK: tl.constexpr,
 ):
     """Rows with any number of positives."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
     tau = load_temperature(tau_pointer, tau)
@@ -158,7 +170,10 @@ def dense_coefficients(
     positive = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 1, rows, mask, n))
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, positive * (unit / tau), mask=inside)
     tl.store(gains + GAIN_POSITIVE_LSE * n_pad + rows, finite_lse(lse), mask=inside)
-    total = load_gradient(g_rows, 0, rows, mask, n)
-    tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, total * (unit / tau), mask=inside)
+    weighted = load_gradient(g_rows, 0, rows, mask, n)
+    tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, weighted * (unit / tau), mask=inside)
+    total = negative + positive + weighted * tl.load(side + COUNT * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN_TOTAL * n_pad + rows, total * (unit / tau), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
+        tl.store(scales + GAIN_CENTRE, tl.load(numbers + CENTRE))

@@ -1,7 +1,8 @@
 """The gradient of min S, which reaches only the pairs that attain it; ties share it evenly.
 
-Pairs are tied where fp32 cannot tell them apart (5e-7: products of other tile shapes round differently). A program
-owns a few rows and returns at once unless one of them holds the minimum, which is the case for a handful of rows.
+The forward knows which rows come near the minimum, but its products may have been rounded otherwise than those of the
+tiles here, so that the minimum is looked for once more among those rows: a handful. Pairs are tied where fp32 cannot
+tell them apart. A program owns a few rows and returns at once unless one of them comes near the minimum.
 """
 
 from __future__ import annotations
@@ -9,86 +10,107 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN_LOW, INVERSE, LOW, LOWEST
+from .forms import GAIN_LOW, INVERSE, LOW, LOWEST, PAD
 from .tile import chunked_products, load_rows, load_vector
 
+NEAR = tl.constexpr(2e-5)  # more than two ways of rounding S differ by
 TIE = tl.constexpr(5e-7)
+SUMMARY = tl.constexpr(256)  # blocks at a time
 
 
 @triton.jit
-def tied_pairs(u, side, rows, cols, n, n_pad, limit, PRECISION: tl.constexpr, D: tl.constexpr, BLOCK_K: tl.constexpr):
-    """1 where S does not exceed the limit."""
+def similarities(u, side, rows, cols, n, n_pad, PRECISION: tl.constexpr, D: tl.constexpr, BLOCK_K: tl.constexpr):
+    """S of a tile, infinite outside."""
     p = chunked_products(u, u, rows, cols, PRECISION, D, BLOCK_K)
     s = p * (load_vector(side, INVERSE, rows, n_pad)[:, None] * load_vector(side, INVERSE, cols, n_pad)[None, :])
-    real = (rows < n)[:, None] & (cols < n)[None, :]
-    return tl.where(real & (s <= limit), 1.0, 0.0)
+    return tl.where((rows < n)[:, None] & (cols < n)[None, :], s, float("inf"))
 
 
 @triton.jit
-def holds_tie(side, index, n, n_pad, limit):
-    """Whether some of these rows attain the minimum."""
+def comes_near(side, index, n, n_pad, numbers):
+    """Whether some of these rows may attain the minimum."""
     low = tl.load(side + LOW * n_pad + index, mask=index < n, other=float("inf"))
-    return tl.sum((low <= limit).to(tl.int32), 0) > 0
+    return tl.sum((low <= tl.load(numbers + LOWEST) + NEAR).to(tl.int32), 0) > 0
 
 
-@triton.jit(do_not_specialize=["n", "n_pad"])
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def count_ties(
     u,  # [n_pad, D]
     side,  # [lines, n_pad]
     numbers,
-    counts,  # [n_pad // BLOCK]
+    ties,  # [2, n_pad // BLOCK]: the least S of a block of rows, and how many pairs are tied with it
     n,
-    n_pad,
+    n_blocks,
     PRECISION: tl.constexpr,
     D: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """How many pairs of a block of rows are tied."""
+    """Minima of blocks of rows, as the next kernel computes S."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    limit = tl.load(numbers + LOWEST) + TIE
+    low = tl.zeros([BLOCK], dtype=tl.float32) + float("inf")
     count = tl.zeros([BLOCK], dtype=tl.float32)
-    if holds_tie(side, rows, n, n_pad, limit):
+    if comes_near(side, rows, n, n_pad, numbers):
         for col in range(0, n, BLOCK):
             cols = col + tl.arange(0, BLOCK)
-            if holds_tie(side, cols, n, n_pad, limit):
-                count += tl.sum(tied_pairs(u, side, rows, cols, n, n_pad, limit, PRECISION, D, BLOCK_K), 1)
-    tl.store(counts + tl.program_id(0), tl.sum(count, 0))
+            if comes_near(side, cols, n, n_pad, numbers):
+                low = tl.minimum(low, tl.min(similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K), 1))
+        limit = tl.min(low, 0) + TIE
+        for col in range(0, n, BLOCK):
+            cols = col + tl.arange(0, BLOCK)
+            if comes_near(side, cols, n, n_pad, numbers):
+                s = similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K)
+                count += tl.sum(tl.where(s <= limit, 1.0, 0.0), 1)
+    tl.store(ties + tl.program_id(0), tl.min(low, 0))
+    tl.store(ties + n_pad // BLOCK + tl.program_id(0), tl.sum(count, 0))
 
 
-@triton.jit(do_not_specialize=["n", "n_pad"])
+@triton.jit
+def summarise(ties, blocks, BLOCK: tl.constexpr):
+    """The least S, and how many pairs attain it."""
+    least = tl.zeros([BLOCK], dtype=tl.float32) + float("inf")
+    for start in range(0, blocks, BLOCK):
+        index = start + tl.arange(0, BLOCK)
+        least = tl.minimum(least, tl.load(ties + index, mask=index < blocks, other=float("inf")))
+    low = tl.min(least, 0)
+    count = tl.zeros([BLOCK], dtype=tl.float32)
+    for start in range(0, blocks, BLOCK):
+        index = start + tl.arange(0, BLOCK)
+        tied = (tl.load(ties + index, mask=index < blocks, other=float("inf")) <= low + TIE) & (index < blocks)
+        count += tl.load(ties + blocks + index, mask=tied, other=0.0)
+    return low, tl.maximum(tl.sum(count, 0), 1.0)
+
+
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def add_low_gradient(
     u,  # [n_pad, D]
     side,  # [lines, n_pad]
     numbers,
     scales,
-    counts,  # [n_pad // BLOCK]
+    ties,  # [2, n_pad // BLOCK]
     out,  # [n_pad, D] fp32, added to
     n,
-    n_pad,
+    n_blocks,
     PRECISION: tl.constexpr,
     D: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """Twice dL/d(min S) / ties times z^ of the other row, for each tied pair: it counts as (i, k) and as (k, i)."""
-    row = tl.program_id(0) * BLOCK
-    rows = row + tl.arange(0, BLOCK)
-    limit = tl.load(numbers + LOWEST) + TIE
-    if holds_tie(side, rows, n, n_pad, limit):
-        ties = tl.zeros([BLOCK], dtype=tl.float32)
-        for start in range(0, n_pad // BLOCK, BLOCK):
-            index = start + tl.arange(0, BLOCK)
-            ties += tl.load(counts + index, mask=index < n_pad // BLOCK, other=0.0)
-        gain = tl.load(scales + GAIN_LOW) / tl.maximum(tl.sum(ties, 0), 1.0)
+    n_pad = n_blocks * PAD
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    if comes_near(side, rows, n, n_pad, numbers):
+        low, count = summarise(ties, n_pad // BLOCK, SUMMARY)
+        gain = tl.load(scales + GAIN_LOW) / count
         for first in range(0, D, BLOCK_K):
             target = out + rows.to(tl.int64)[:, None] * D + first + tl.arange(0, BLOCK_K)[None, :]
             t = tl.load(target)
             for col in range(0, n, BLOCK):
                 cols = col + tl.arange(0, BLOCK)
-                if holds_tie(side, cols, n, n_pad, limit):
-                    tied = tied_pairs(u, side, rows, cols, n, n_pad, limit, PRECISION, D, BLOCK_K)
+                if comes_near(side, cols, n, n_pad, numbers):
+                    s = similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K)
                     z = load_rows(u, cols, first, BLOCK_K, D).to(tl.float32)
                     z = z * (load_vector(side, INVERSE, cols, n_pad) * gain)[:, None]
-                    t = tl.dot(tied, z, t, input_precision="ieee")
+                    t = tl.dot(tl.where(s <= low + TIE, 1.0, 0.0), z, t, input_precision="ieee")
             tl.store(target, t)

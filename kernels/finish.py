@@ -24,6 +24,7 @@ from .forms import (
     NEGATIVE,
     NORM,
     NORMALISER,
+    PAD,
     POSITIVE,
     START,
     STATISTICS,
@@ -41,38 +42,38 @@ TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def load_parts(partials, line: tl.constexpr, rows, mask, n_pad, splits):
+def load_parts(partials, line: tl.constexpr, rows, mask, n_pad, SPLITS: tl.constexpr):
     """Sum over the parts of a row."""
     total = tl.zeros(rows.shape, dtype=tl.float32)
-    for split in range(0, splits):
+    for split in tl.static_range(SPLITS):  # unrolled: no load waits for another
         offset = n_pad.to(tl.int64) * (split * LINES + line)
         total += tl.load(partials + offset + rows, mask=mask, other=0.0)
     return total
 
 
 @triton.jit
-def merge_parts(partials, total: tl.constexpr, maximum: tl.constexpr, rows, mask, n_pad, splits):
+def merge_parts(partials, total: tl.constexpr, maximum: tl.constexpr, rows, mask, n_pad, SPLITS: tl.constexpr):
     """log2 of the sum over the parts of a row, total 2^maximum each; -inf for nothing."""
     top = tl.zeros(rows.shape, dtype=tl.float32) - float("inf")
-    for split in range(0, splits):
+    for split in tl.static_range(SPLITS):
         offset = n_pad.to(tl.int64) * (split * LINES + maximum)
         top = tl.maximum(top, tl.load(partials + offset + rows, mask=mask, other=0.0))
     finite = tl.where(top == -float("inf"), 0.0, top)
     merged = tl.zeros(rows.shape, dtype=tl.float32)
-    for split in range(0, splits):
-        offset = n_pad.to(tl.int64) * split * LINES
+    for split in tl.static_range(SPLITS):
+        offset = n_pad.to(tl.int64) * (split * LINES)
         part = tl.load(partials + offset + total * n_pad + rows, mask=mask, other=0.0)
         merged += part * tl.exp2(tl.load(partials + offset + maximum * n_pad + rows, mask=mask, other=0.0) - finite)
     return finite + tl.log2(merged)
 
 
 @triton.jit
-def log_normaliser(partials, rows, mask, n_pad, splits, n_compared, views, RULE: tl.constexpr):
+def log_normaliser(partials, rows, mask, n_pad, n_compared, views, RULE: tl.constexpr, SPLITS: tl.constexpr):
     """log2 of what a row's weights are divided by."""
     if RULE.norm == "softmax":
-        return tl.log2(load_parts(partials, NORMALISER, rows, mask, n_pad, splits) * views)
+        return tl.log2(load_parts(partials, NORMALISER, rows, mask, n_pad, SPLITS) * views)
     if RULE.norm == "mean":
-        mean = load_parts(partials, NORMALISER, rows, mask, n_pad, splits) / n_compared
+        mean = load_parts(partials, NORMALISER, rows, mask, n_pad, SPLITS) / n_compared
         return tl.log2(tl.maximum(mean, TINY))
     return tl.zeros(rows.shape, dtype=tl.float32)
 
@@ -87,7 +88,7 @@ def softplus(x):
     return tl.maximum(x, 0.0) + log1p
 
 
-@triton.jit(do_not_specialize=["n", "m", "n_pad", "splits", "n_compared", "views"])
+@triton.jit(do_not_specialize=["n", "m", "n_blocks", "n_compared", "views"])
 def finish(
     partials,  # [splits, STATISTICS, n_pad]
     side,  # [lines, n_pad]
@@ -102,16 +103,17 @@ def finish(
     error_weight,
     n,
     m,
-    n_pad,
-    splits,
+    n_blocks,
     n_compared,
     views,
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     POSITIVES: tl.constexpr,
+    SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A single program."""
+    n_pad = n_blocks * PAD
     tau = load_temperature(tau_pointer, tau)
     entropy = tl.zeros([BLOCK], dtype=tl.float64)
     x2 = entropy
@@ -127,9 +129,9 @@ def finish(
     for start in range(0, n, BLOCK):
         rows = start + tl.arange(0, BLOCK)
         mask = rows < n
-        lse = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, splits)
+        lse = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
         tl.store(side + LSE * n_pad + rows, lse, mask=mask)
-        negative = (lse - log_normaliser(partials, rows, mask, n_pad, splits, n_compared, views, RULE)) * LN2
+        negative = (lse - log_normaliser(partials, rows, mask, n_pad, n_compared, views, RULE, SPLITS)) * LN2
         tl.store(side + NEGATIVE * n_pad + rows, negative, mask=mask)
         positive = tl.zeros([BLOCK], dtype=tl.float32)
         count = positive
@@ -144,24 +146,24 @@ def finish(
         tl.store(rows_out + 3 * n + rows, negative, mask=mask)
         entropy += tl.where(mask, softplus(negative - positive), 0.0).to(tl.float64)
         if ALIGN != "":
-            row_x2 = load_parts(partials, DEVIATION_SQUARED, rows, mask, n_pad, splits).to(tl.float64)
+            row_x2 = load_parts(partials, DEVIATION_SQUARED, rows, mask, n_pad, SPLITS).to(tl.float64)
         if ALIGN == "cosine":
             x2 += row_x2
         if ALIGN == "minmax":
             base = tl.load(side + BASE * n_pad + rows, mask=mask, other=0.0)
             d = base.to(tl.float64) - c
-            row_x = load_parts(partials, DEVIATION, rows, mask, n_pad, splits).to(tl.float64)
-            row_w = load_parts(partials, WEIGHT, rows, mask, n_pad, splits).to(tl.float64)
-            row_xw = load_parts(partials, DEVIATION_WEIGHTED, rows, mask, n_pad, splits).to(tl.float64)
+            row_x = load_parts(partials, DEVIATION, rows, mask, n_pad, SPLITS).to(tl.float64)
+            row_w = load_parts(partials, WEIGHT, rows, mask, n_pad, SPLITS).to(tl.float64)
+            row_xw = load_parts(partials, DEVIATION_WEIGHTED, rows, mask, n_pad, SPLITS).to(tl.float64)
             x += tl.where(mask, row_x + m * d, 0.0)
             x2 += tl.where(mask, row_x2 + 2 * d * row_x + m * d * d, 0.0)
             xw += tl.where(mask, row_xw + d * row_w, 0.0)
             w += row_w
-            w2 += load_parts(partials, WEIGHT_SQUARED, rows, mask, n_pad, splits).to(tl.float64)
+            w2 += load_parts(partials, WEIGHT_SQUARED, rows, mask, n_pad, SPLITS).to(tl.float64)
             norm = tl.load(side + NORM * n_pad + rows, mask=mask, other=2.0 / NORM_EPSILON)
             high = tl.maximum(high, tl.where(norm * NORM_EPSILON < 1, 1.0, 0.0))  # S_ii, but for rows of zeros
             least = tl.zeros([BLOCK], dtype=tl.float32) + float("inf")
-            for split in range(0, splits):
+            for split in tl.static_range(SPLITS):
                 offset = n_pad.to(tl.int64) * (split * LINES + LEAST)
                 least = tl.minimum(least, tl.load(partials + offset + rows, mask=mask, other=0.0))
             tl.store(side + LOW * n_pad + rows, base + least, mask=mask)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import triton.language as tl
 
-PAD = 128  # rows are padded to a multiple of this, the largest block
+PAD = tl.constexpr(128)  # rows are padded to a multiple of this, the largest block
 
 # Lines of side.
 INVERSE = tl.constexpr(0)  # z^ = inverse * u
 NORM = tl.constexpr(1)  # 1 / max(|z|, 1e-12)
 BASE = tl.constexpr(2)  # S against the first row: a typical value, from which deviations are counted
 POSITIVE = tl.constexpr(3)  # S against the single positive; log2 of the positives' sum where they are dense
+COUNT = tl.constexpr(2)  # in place of BASE: sum of the weights of dense positives
 LSE = tl.constexpr(4)  # log2 of the negatives' sum, before the factor of the row
 LOW = tl.constexpr(5)  # least S of the row
 MISSING = tl.constexpr(6)  # f sqrt(log2 e): exp2(-x y) is the reliability of a pair
@@ -48,6 +49,7 @@ STRETCH = tl.constexpr(3)  # S^ = stretch (S - start)
 START = tl.constexpr(4)
 ERROR_BY_LOW = tl.constexpr(5)  # derivative of the squared error with respect to min S
 LOWEST = tl.constexpr(6)  # min S
+CENTRE = tl.constexpr(7)  # S of some pair: a typical value, from which sums over pairs are counted
 NUMBERS = 8
 
 # Lines of the coefficients of a backward pass, and its numbers.
@@ -56,12 +58,14 @@ GAIN_LSE = tl.constexpr(1)
 GAIN_POSITIVE = tl.constexpr(2)  # of the single positive; of the dense positives' log-sum-exp
 GAIN_POSITIVE_LSE = tl.constexpr(3)
 GAIN_POSITIVE_SUM = tl.constexpr(4)
-GAINS = 5
+GAIN_TOTAL = tl.constexpr(5)  # sum over a row's pairs of dL/dS: what a common shift of S would change
+GAINS = 6
 UNSCALE = tl.constexpr(0)  # gradients are computed in a unit in which half precision holds them
 ALIGN_CONSTANT = tl.constexpr(1)  # dL/dS of the squared error is constant + slope S + weight W, both ways of a pair
 ALIGN_SLOPE = tl.constexpr(2)
 ALIGN_WEIGHT = tl.constexpr(3)
 GAIN_LOW = tl.constexpr(4)  # of min S
+GAIN_CENTRE = tl.constexpr(5)  # CENTRE
 SCALES = 8
 
 NO_SHIFT = 1 << 30  # a shift no pair has

@@ -23,6 +23,7 @@ from .forms import (
     LEAST,
     MAXIMUM,
     NORMALISER,
+    PAD,
     STATISTICS,
     TOTAL,
     WEIGHT,
@@ -30,7 +31,6 @@ from .forms import (
 )
 from .tile import (
     LOG2E,
-    chunked_products,
     exponent_scale,
     first_tile,
     is_excluded,
@@ -38,6 +38,7 @@ from .tile import (
     load_rows,
     load_temperature,
     load_vector,
+    products,
 )
 from .weight import (
     align_weight,
@@ -50,7 +51,7 @@ from .weight import (
 )
 
 LINES = tl.constexpr(STATISTICS)
-RUNTIME = ["n", "m", "n_pad", "m_pad", "shift_0", "shift_1", "period", "splits", "square", "normal_columns"]
+RUNTIME = ["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits", "square", "normal_columns"]
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -66,8 +67,8 @@ def forward(
     alpha,
     n,
     m,
-    n_pad,
-    m_pad,
+    n_blocks,
+    m_blocks,
     shift_0,
     shift_1,
     period,
@@ -84,14 +85,14 @@ def forward(
     BLOCK_K: tl.constexpr,
 ):
     """One program per block of rows and part of the columns."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     split = tl.program_id(0) % splits
     row = tl.program_id(0) // splits * BLOCK_M
     rows = row + tl.arange(0, BLOCK_M)
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    if BLOCK_K == D:
-        a = load_rows(u_rows, rows, 0, D, D)
+    a = load_rows(u_rows, rows, 0, BLOCK_K, D)
 
     total = tl.zeros([BLOCK_M], dtype=tl.float32)
     maximum = total - float("inf")
@@ -110,12 +111,12 @@ def forward(
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
     for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
-        if BLOCK_K == D:
-            p = tl.dot(a, tl.trans(load_rows(u_cols, cols, 0, D, D)), input_precision=PRECISION)
-        else:
-            p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        b = load_rows(u_cols, cols, 0, BLOCK_K, D)
+        p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         s = p * (inverse[:, None] * load_vector(cols_side, INVERSE, cols, m_pad)[None, :])
         w = risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
+        if ALIGN == "minmax" or RULE.norm == "mean" or RULE.norm == "softmax":
+            w += 0.0 * s  # W that is summed by itself would be computed twice: in S's layout and in one of its own
         if is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N):
             inside = (cols < m)[None, :]
             excluded = is_excluded(rows, cols, shift_0, shift_1, period)
@@ -152,11 +153,12 @@ def forward(
                 normaliser += tl.sum(power, 1)
         x = exponents(s, omega, scale, RULE, FIXED)
         if FIXED:
-            total += tl.sum(weighted(tl.exp2(x - maximum[:, None]), omega, RULE, FIXED), 1)
+            total += tl.sum(weighted(tl.exp2(x - maximum[:, None]), omega, RULE), 1)
         else:
             higher = tl.maximum(maximum, tl.max(x, 1))
             finite = tl.where(higher == -float("inf"), 0.0, higher)
-            total = total * tl.exp2(maximum - finite) + tl.sum(tl.exp2(x - finite[:, None]), 1)
+            e = weighted(tl.exp2(x - finite[:, None]), omega, RULE)
+            total = total * tl.exp2(maximum - finite) + tl.sum(e, 1)
             maximum = higher
 
     out = partials + split.to(tl.int64) * LINES * n_pad + rows

@@ -14,9 +14,11 @@ import triton.language as tl
 
 from .finish import load_parts, merge_parts
 from .forms import (
+    COUNT,
     INVERSE,
     LSE,
     MAXIMUM,
+    PAD,
     POSITIVE,
     POSITIVE_COUNT,
     POSITIVE_MAXIMUM,
@@ -28,7 +30,6 @@ from .forms import (
 from .relation import relate
 from .tile import (
     LN2,
-    chunked_products,
     exponent_scale,
     first_tile,
     is_excluded,
@@ -36,6 +37,7 @@ from .tile import (
     load_rows,
     load_temperature,
     load_vector,
+    products,
 )
 
 LINES = tl.constexpr(STATISTICS)
@@ -49,7 +51,7 @@ def add_exponentials(total, maximum, x):
     return total * tl.exp2(maximum - finite) + tl.sum(tl.exp2(x - finite[:, None]), 1), higher
 
 
-@triton.jit(do_not_specialize=["n", "m", "n_pad", "m_pad", "shift_0", "shift_1", "period", "splits"])
+@triton.jit(do_not_specialize=["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"])
 def dense_forward(
     u_rows,  # [n_pad, D]
     u_cols,  # [m_pad, D]
@@ -65,8 +67,8 @@ def dense_forward(
     threshold,
     n,
     m,
-    n_pad,
-    m_pad,
+    n_blocks,
+    m_blocks,
     shift_0,
     shift_1,
     period,
@@ -79,14 +81,14 @@ def dense_forward(
     BLOCK_K: tl.constexpr,
 ):
     """One program per block of rows and part of the columns."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     split = tl.program_id(0) % splits
     row = tl.program_id(0) // splits * BLOCK_M
     rows = row + tl.arange(0, BLOCK_M)
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    if BLOCK_K == D:
-        a = load_rows(u_rows, rows, 0, D, D)
+    a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     total = tl.zeros([BLOCK_M], dtype=tl.float32)
     maximum = total - float("inf")
     positive_total = total
@@ -97,10 +99,8 @@ def dense_forward(
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
     for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
-        if BLOCK_K == D:
-            p = tl.dot(a, tl.trans(load_rows(u_cols, cols, 0, D, D)), input_precision=PRECISION)
-        else:
-            p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        b = load_rows(u_cols, cols, 0, BLOCK_K, D)
+        p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         s = p * (inverse[:, None] * load_vector(cols_side, INVERSE, cols, m_pad)[None, :])
         log_weight, negative = relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE)
         if is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N):
@@ -123,7 +123,7 @@ def dense_forward(
     tl.store(out + POSITIVE_COUNT * n_pad, positive_count)
 
 
-@triton.jit(do_not_specialize=["n", "n_pad", "splits"])
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def merge_dense(
     partials,  # [splits, STATISTICS, n_pad]
     side,  # [lines, n_pad]
@@ -131,19 +131,22 @@ def merge_dense(
     tau_pointer,
     tau,
     n,
-    n_pad,
-    splits,
+    n_blocks,
+    SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The statistics from the parts of every row; one program per block of rows."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
     tau = load_temperature(tau_pointer, tau)
-    negative = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, splits)
-    positive = merge_parts(partials, POSITIVE_TOTAL, POSITIVE_MAXIMUM, rows, mask, n_pad, splits)
+    negative = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
+    positive = merge_parts(partials, POSITIVE_TOTAL, POSITIVE_MAXIMUM, rows, mask, n_pad, SPLITS)
     tl.store(side + LSE * n_pad + rows, negative, mask=mask)
     tl.store(side + POSITIVE * n_pad + rows, positive, mask=mask)
-    tl.store(rows_out + rows, load_parts(partials, POSITIVE_SUM, rows, mask, n_pad, splits) / tau, mask=mask)
+    tl.store(rows_out + rows, load_parts(partials, POSITIVE_SUM, rows, mask, n_pad, SPLITS) / tau, mask=mask)
     tl.store(rows_out + n + rows, positive * LN2, mask=mask)
-    tl.store(rows_out + 2 * n + rows, load_parts(partials, POSITIVE_COUNT, rows, mask, n_pad, splits), mask=mask)
+    count = load_parts(partials, POSITIVE_COUNT, rows, mask, n_pad, SPLITS)
+    tl.store(side + COUNT * n_pad + rows, count, mask=mask)
+    tl.store(rows_out + 2 * n + rows, count, mask=mask)
     tl.store(rows_out + 3 * n + rows, negative * LN2, mask=mask)

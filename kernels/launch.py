@@ -13,19 +13,20 @@ from torch import Tensor
 
 from . import forms
 from .finish import finish
-from .forms import PAD, Relation, Weights
+from .forms import Relation, Weights
 from .forward import forward as forward_kernel
 from .forward_dense import dense_forward, merge_dense
 from .machine import architecture, choose_splits, precision, processors
+from .passes import Pass
 from .prepare import prepare
-from .problem import Problem, Rows
+from .problem import PAD, Problem, Rows
 from .risk import risk_vectors
 from .tiles import Tile, tile
 
 HELD = 4096  # numbers a program of a kernel over rows and D holds at once
 BLOCK = 256  # rows of a program that goes over vectors
-FINISH_BLOCK = 1024
-FUSION = {"enable_fp_fusion": True}
+FINISH_BLOCK = 4096  # rows at a time, of a single program
+SMALL = {"num_warps": 4, "enable_fp_fusion": True}
 SideTables = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]  # values and labels of rows, of columns
 
 
@@ -35,14 +36,16 @@ def prepare_rows(
     rows: Rows,
     numbers: Tensor,
     positives: bool,
-    problem: Problem,
+    run: Pass,
 ) -> None:
     """Fill u and the vectors that embeddings alone determine; ``others`` hold the rows' ``positives``."""
-    (q, q2), (k, k2) = own, others
+    (q, q2), (k, k2), problem = own, others, run.problem
     width, d = q.shape[1], rows.u.shape[1]
     columns = 1 << (d - 1).bit_length()
     at_once = max(1, min(PAD, HELD // columns))
-    prepare[(-(-rows.pad // at_once),)](
+    run.launch(
+        prepare,
+        -(-rows.pad // at_once),
         q,
         q2,
         k,
@@ -52,7 +55,7 @@ def prepare_rows(
         numbers,
         q.shape[0],
         rows.n,
-        rows.pad,
+        rows.blocks,
         k.shape[0],
         problem.m,
         problem.positive or 0,
@@ -62,47 +65,33 @@ def prepare_rows(
         k.stride(0),
         k.stride(0) if k2 is None else k2.stride(0),
         rows.side.shape[0],
+        options=SMALL,
+        BEGINS=positives,
         POSITIVES=positives and problem.positive is not None,
         BASED=problem.similarity == "minmax",
         D=d,
         COLUMNS=columns,
         ROWS=at_once,
-        num_warps=4,
-        **FUSION,
     )
 
 
 def risks(
-    rows: Rows, numbers: Tensor, values: Tensor | None, missing: Tensor | None, first: int, scale: float, p: Problem
+    rows: Rows, numbers: Tensor, values: Tensor | None, missing: Tensor | None, first: int, scale: float, run: Pass
 ) -> None:
     """Risks and missing fractions of rows that are the samples from ``first`` on, in turn.
 
     Without ``values`` the risks and the numbers of the batch are there already.
     """
-    risk_vectors[(-(-rows.pad // BLOCK),)](
-        values,
-        missing,
-        rows.side,
-        numbers,
-        p.alpha,
-        scale,
-        p.samples,
-        first,
-        rows.n,
-        rows.pad,
-        RULE=p.rule,
-        BLOCK=BLOCK,
-        num_warps=4,
-        **FUSION,
-    )
+    p = run.problem
+    sizes = (p.samples, first, rows.n, rows.blocks)
+    arguments = (values, missing, rows.side, numbers, p.alpha, scale, *sizes)
+    run.launch(risk_vectors, -(-rows.pad // BLOCK), *arguments, options=SMALL, RULE=p.rule, BLOCK=BLOCK)
 
 
 def table_name(step: str, rule: Weights | Relation, similarity: str) -> str:
     """What the table of tiles calls a "forward", "backward" or "panel" of a rule."""
     if isinstance(rule, Relation):
         return f"dense-{step}"
-    if step == "panel":  # holds as much
-        return "moments"
     sums = similarity == "minmax" or rule.norm in ("mean", "softmax")  # besides that of the exponentials
     return "moments" if step == "forward" and sums else step
 
@@ -114,75 +103,46 @@ def plan(n: int, cols: Rows, u: Tensor, problem: Problem, step: str) -> tuple[Ti
     name = table_name(step, problem.rule, problem.similarity)
     sizes = tile(architecture(u.device), name, product, d)
     programs = -(-n // sizes.rows) * (d // sizes.width)
-    return sizes, how, choose_splits(programs, -(-cols.n // sizes.columns), processors(u.device))
+    numbers = d if step == "backward" else forms.STATISTICS  # that a row leaves behind
+    return sizes, how, choose_splits(programs, -(-cols.n // sizes.columns), processors(u.device), 4 * n * numbers)
 
 
 def forward(
-    rows: Rows, cols: Rows, numbers: Tensor, tables: SideTables, out: tuple[Tensor, Tensor, Tensor, Tensor], p: Problem
+    rows: Rows, cols: Rows, numbers: Tensor, tables: SideTables, out: tuple[Tensor, Tensor, Tensor, Tensor], run: Pass
 ) -> None:
     """Fill ``out``: loss, entropy, error and the statistics of the rows, (4, N)."""
+    p = run.problem
     sizes, how, splits = plan(rows.n, cols, rows.u, p, "forward")
     partials = rows.side.new_empty(splits, forms.STATISTICS, rows.pad)
-    grid = (-(-p.n // sizes.rows) * splits,)
-    constants = blocks(sizes, how, rows.u.shape[1])
-    shape = (p.n, p.m, rows.pad, cols.pad, *p.shifts, p.m, splits)
+    programs = -(-p.n // sizes.rows) * splits
+    constants, options = blocks(sizes, how, rows.u.shape[1]), options_of(sizes)
+    shape = (p.n, p.m, rows.blocks, cols.blocks, *p.shifts, p.m, splits)
     buffers = (rows.u, cols.u, rows.side, cols.side)
     loss, entropy, error, statistics = out
     if isinstance(p.rule, Relation):
-        dense_forward[grid](*buffers, *tables, partials, *p.tau, p.threshold, *shape, RULE=p.rule, **constants)
-        merge_dense[(-(-p.n // BLOCK),)](
-            partials, rows.side, statistics, *p.tau, p.n, rows.pad, splits, BLOCK=BLOCK, num_warps=4, **FUSION
-        )
+        given: tuple[Any, ...] = (*buffers, *tables, partials, *run.tau, p.threshold, *shape)
+        run.launch(dense_forward, programs, *given, options=options, RULE=p.rule, **constants)
+        given = (partials, rows.side, statistics, *run.tau, p.n, rows.blocks)
+        run.launch(merge_dense, -(-p.n // BLOCK), *given, options=SMALL, SPLITS=splits, BLOCK=BLOCK)
         return
     normal = p.samples if p.square else p.m
-    forward_kernel[grid](
-        *buffers,
-        numbers,
-        partials,
-        *p.tau,
-        p.alpha,
-        *shape,
-        int(p.square),
-        normal,
-        RULE=p.rule,
-        ALIGN=p.similarity,
-        FIXED=p.fixed,
-        **constants,
-    )
-    finish[(1,)](
-        partials,
-        rows.side,
-        statistics,
-        loss,
-        entropy,
-        error,
-        numbers,
-        *p.tau,
-        *p.term_weights,
-        p.n,
-        p.m,
-        rows.pad,
-        splits,
-        p.m - len(p.excluded),
-        p.m // normal if normal else 1,
-        RULE=p.rule,
-        ALIGN=p.similarity,
-        POSITIVES=p.positive is not None,
-        BLOCK=FINISH_BLOCK,
-        num_warps=8,
-        **FUSION,
-    )
+    given = (*buffers, numbers, partials, *run.tau, p.alpha, *shape, int(p.square), normal)
+    variant = {"RULE": p.rule, "ALIGN": p.similarity, "FIXED": p.fixed}
+    run.launch(forward_kernel, programs, *given, options=options, **variant, **constants)
+    views = p.m // normal if normal else 1
+    given = (partials, rows.side, statistics, loss, entropy, error, numbers, *run.tau, *p.term_weights)
+    given += (p.n, p.m, rows.blocks, p.m - len(p.excluded), views)
+    variant = {"RULE": p.rule, "ALIGN": p.similarity, "POSITIVES": p.positive is not None, "SPLITS": splits}
+    block = min(FINISH_BLOCK, max(BLOCK, 1 << (p.n - 1).bit_length()))
+    options = {"num_warps": block // BLOCK, "enable_fp_fusion": True}
+    run.launch(finish, 1, *given, options=options, **variant, BLOCK=block)
 
 
 def blocks(sizes: Tile, how: str, d: int) -> dict[str, Any]:
     """What all kernels over pairs are compiled for."""
-    return {
-        "PRECISION": how,
-        "D": d,
-        "BLOCK_M": sizes.rows,
-        "BLOCK_N": sizes.columns,
-        "BLOCK_K": sizes.depth,
-        "num_warps": sizes.warps,
-        "num_stages": sizes.stages,
-        **FUSION,
-    }
+    return {"PRECISION": how, "D": d, "BLOCK_M": sizes.rows, "BLOCK_N": sizes.columns, "BLOCK_K": sizes.depth}
+
+
+def options_of(sizes: Tile) -> dict[str, Any]:
+    """How they are compiled."""
+    return {"num_warps": sizes.warps, "num_stages": sizes.stages, "enable_fp_fusion": True}

@@ -5,6 +5,8 @@ coefficients - backward, or panels of G and products - [ties of min S] - project
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -13,149 +15,147 @@ from .backward import backward as backward_kernel
 from .backward_dense import dense_backward
 from .coefficients import coefficients, dense_coefficients
 from .extremes import add_low_gradient, count_ties
-from .forms import PAD, Relation
-from .launch import BLOCK, FUSION, HELD, SideTables, blocks, plan
-from .machine import precision
+from .forms import Relation
+from .launch import BLOCK, HELD, SMALL, SideTables, blocks, options_of, plan
+from .machine import architecture, precision
 from .panel import panel as panel_kernel
-from .problem import Problem, Rows
+from .passes import Pass
+from .problem import PAD, Problem, Rows
 from .project import project
+from .tiles import is_fused
 
 TIE_BLOCK = 32
-WIDEST_FUSED = 512  # a gradient this wide fits the registers of a program
-PANEL_BYTES = 2**28  # of G at once
+PANEL_BYTES = 2**29  # of G at once: products with fewer rows would leave multiprocessors without work
 MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
+Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) sums of G (S - centre)
 
 
-def gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], p: Problem) -> tuple[Tensor, Tensor]:
+class Gains(NamedTuple):
+    """Coefficients of rows, (GAINS, padded), for the gradient of some of them.
+
+    Attributes:
+        own: Those of the rows whose gradient it is; None where their statistics have none.
+        others: Those of the rows on the other side.
+        scales: What all share.
+    """
+
+    own: Tensor | None
+    others: Tensor | None
+    scales: Tensor
+
+    @property
+    def pointers(self) -> tuple[Tensor, ...]:
+        """Gains and scales as kernels take them that know by WAYS which gains to read."""
+        given = (self.scales if side is None else side for side in (self.own, self.others))
+        return (*given, self.scales)
+
+    @property
+    def ways(self) -> str:
+        """Whose statistics have gradients."""
+        return "columns" if self.own is None else "rows" if self.others is None else "both"
+
+
+def gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], run: Pass) -> tuple[Tensor, Tensor]:
     """Coefficients of every row, and the numbers that all share; ``upstream`` as the ops have it."""
     *terms, g_rows = upstream
+    p = run.problem
     found = rows.side.new_empty(forms.GAINS, rows.pad)
     scales = rows.side.new_empty(forms.SCALES)
-    # Half precision of 5 bits of exponent wants to know the largest gradient.
-    peak = g_rows.abs().amax() if g_rows is not None and rows.u.dtype == torch.float16 else None
-    grid = (-(-rows.pad // BLOCK),)
+    peak = None if g_rows is None else g_rows.abs().amax()
+    programs = -(-rows.pad // BLOCK)
     if isinstance(p.rule, Relation):
-        dense_coefficients[grid](
-            g_rows, peak, rows.side, found, scales, *p.tau, p.n, rows.pad, BLOCK=BLOCK, num_warps=4, **FUSION
-        )
+        given: tuple[Any, ...] = (g_rows, peak, rows.side, numbers, found, scales, *run.tau, p.n, rows.blocks)
+        run.launch(dense_coefficients, programs, *given, options=SMALL, BLOCK=BLOCK)
         return found, scales
-    coefficients[grid](
-        *terms,
-        g_rows,
-        peak,
-        rows.side,
-        numbers,
-        found,
-        scales,
-        *p.tau,
-        *p.term_weights,
-        p.n,
-        rows.pad,
-        RULE=p.rule,
-        ALIGN=p.similarity,
-        FIXED=p.fixed,
-        POSITIVES=p.positive is not None,
-        BLOCK=BLOCK,
-        num_warps=4,
-        **FUSION,
-    )
+    given = (*terms, g_rows, peak, rows.side, numbers, found, scales, *run.tau, *p.term_weights, p.n, rows.blocks)
+    positives = p.positive is not None
+    variant = {"RULE": p.rule, "ALIGN": p.similarity, "FIXED": p.fixed, "POSITIVES": positives, "BLOCK": BLOCK}
+    run.launch(coefficients, programs, *given, options=SMALL, **variant)
     return found, scales
 
 
 def gradient(
     own: Rows,
     others: Rows,
-    own_gains: Tensor | None,
-    other_gains: Tensor | None,
-    scales: Tensor,
+    gains: Gains,
     numbers: Tensor,
     tables: SideTables,
     targets: tuple[Tensor, Tensor | None],
     dtau: Tensor | None,
-    p: Problem,
+    run: Pass,
 ) -> None:
     """Gradient of ``own`` rows into ``targets``, and the rows' parts of that of the temperature into ``dtau``."""
-    d = own.u.shape[1]
-    moments: Tensor | None
-    if d > WIDEST_FUSED and not isinstance(p.rule, Relation):
-        parts, moments = panel_gradient(own, others, own_gains, other_gains, scales, numbers, dtau is not None, p)
+    wants_moments = dtau is not None
+    if isinstance(run.problem.rule, Relation):
+        parts = dense_gradient(own, others, gains, tables, wants_moments, run)
+    elif is_fused(architecture(own.u.device), precision(own.u, aligned=False)[1], own.u.shape[1]):
+        parts = fused_gradient(own, others, gains, numbers, wants_moments, run)
     else:
-        parts, moments = fused_gradient(
-            own, others, own_gains, other_gains, scales, numbers, tables, dtau is not None, p
-        )
-    if p.similarity == "minmax":
-        low_gradient(own, numbers, scales, parts, p)
-    project_gradient(own, others, own_gains, other_gains, scales, parts, moments, targets, dtau, p)
+        parts = panel_gradient(own, others, gains, numbers, wants_moments, run)
+    if run.problem.similarity == "minmax":
+        low_gradient(own, numbers, gains.scales, parts[0], run)
+    project_gradient(own, others, gains, parts, targets, dtau, run)
 
 
-def shape_of(own: Rows, others: Rows, transposed: bool, splits: int, p: Problem) -> tuple[int, ...]:
+def shape_of(own: Rows, others: Rows, gains: Gains, splits: int, p: Problem) -> tuple[int, ...]:
     """Sizes and shifts as the backward kernels take them; seen from the columns, a shift goes the other way."""
-    direction = -1 if transposed else 1
+    direction = -1 if gains.own is None else 1
     shifts = [shift if shift == forms.NO_SHIFT else direction * shift for shift in p.shifts]
-    return (own.n, others.n, own.pad, others.pad, *shifts, direction * p.m, splits)
+    return (own.n, others.n, own.blocks, others.blocks, *shifts, direction * p.m, splits)
 
 
-def options_of(own_gains: Tensor | None, other_gains: Tensor | None, p: Problem) -> dict[str, object]:
-    """What a backward kernel is compiled for."""
-    ways = "both" if p.square else "columns" if own_gains is None else "rows"
-    return {"RULE": p.rule, "ALIGN": p.similarity != "", "FIXED": p.fixed, "WAYS": ways}
+def variant_of(gains: Gains, p: Problem) -> dict[str, Any]:
+    """What backward and panel are compiled for besides sizes."""
+    return {"RULE": p.rule, "ALIGN": p.similarity != "", "FIXED": p.fixed, "WAYS": gains.ways}
 
 
-def fused_gradient(
-    own: Rows,
-    others: Rows,
-    own_gains: Tensor | None,
-    other_gains: Tensor | None,
-    scales: Tensor,
-    numbers: Tensor,
-    tables: SideTables,
-    wants_moments: bool,
-    p: Problem,
-) -> tuple[Tensor, Tensor | None]:
-    """Parts of the gradient on the sphere, (splits, N, D), and of each row's sum of G S."""
+def empty_parts(own: Rows, splits: int, wants_moments: bool) -> Parts:
+    """Where the programs of a fused backward leave their sums."""
+    parts = own.side.new_empty(splits, own.pad, own.u.shape[1])
+    return parts, own.side.new_empty(splits, own.pad) if wants_moments else None
+
+
+def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_moments: bool, run: Pass) -> Parts:
+    """Rows with at most one positive."""
+    p, d = run.problem, own.u.shape[1]
     sizes, how, splits = plan(own.n, others, own.u, p, "backward")
-    d = own.u.shape[1]
-    parts = own.side.new_empty(splits, own.pad, d)
-    moments = own.side.new_empty(splits, own.pad) if wants_moments else None
-    grid = (-(-own.n // sizes.rows) * splits * (d // sizes.width),)
-    constants = {**blocks(sizes, how, d), "BLOCK_D": sizes.width}
-    shape = shape_of(own, others, own_gains is None, splits, p)
-    buffers = (own.u, others.u, own.side, others.side)
-    if isinstance(p.rule, Relation):
-        ways = (own_gains, other_gains, parts, moments)
-        dense_backward[grid](*buffers, *tables, *ways, *p.tau, p.threshold, *shape, RULE=p.rule, **constants)
-        return parts, moments
-    given = (scales if gains is None else gains for gains in (own_gains, other_gains))  # WAYS says which count
-    rest = (*given, numbers, scales, parts, moments)
-    options = options_of(own_gains, other_gains, p)
-    backward_kernel[grid](*buffers, *rest, *p.tau, p.alpha, *shape, **options, **constants)
-    return parts, moments
+    parts = empty_parts(own, splits, wants_moments)
+    programs = -(-own.n // sizes.rows) * splits * (d // sizes.width)
+    given = (own.u, others.u, own.side, others.side, *gains.pointers, numbers, *parts, *run.tau, p.alpha)
+    given += shape_of(own, others, gains, splits, p)
+    constants = {**variant_of(gains, p), **blocks(sizes, how, d), "BLOCK_D": sizes.width}
+    run.launch(backward_kernel, programs, *given, options=options_of(sizes), **constants)
+    return parts
 
 
-def panel_gradient(
-    own: Rows,
-    others: Rows,
-    own_gains: Tensor | None,
-    other_gains: Tensor | None,
-    scales: Tensor,
-    numbers: Tensor,
-    wants_moments: bool,
-    p: Problem,
-) -> tuple[Tensor, Tensor | None]:
-    """The same by panels of G and products of cuBLAS, where D is too wide for registers."""
-    d, u = own.u.shape[1], own.u
+def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: SideTables, wants_moments: bool, run: Pass) -> Parts:
+    """Rows with any number of positives."""
+    p, d = run.problem, own.u.shape[1]
+    sizes, how, splits = plan(own.n, others, own.u, p, "backward")
+    parts = empty_parts(own, splits, wants_moments)
+    programs = -(-own.n // sizes.rows) * splits * (d // sizes.width)
+    given: tuple[Any, ...] = (own.u, others.u, own.side, others.side, *tables, *gains, *parts, *run.tau, p.threshold)
+    given += shape_of(own, others, gains, splits, p)
+    constants = {"RULE": p.rule, **blocks(sizes, how, d), "BLOCK_D": sizes.width}
+    run.launch(dense_backward, programs, *given, options=options_of(sizes), **constants)
+    return parts
+
+
+def panel_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_moments: bool, run: Pass) -> Parts:
+    """By panels of G and products of cuBLAS, where D is too wide for registers."""
+    p, d, u = run.problem, own.u.shape[1], own.u
     held = min(own.pad, max(PAD, PANEL_BYTES // (others.pad * u.element_size()) // PAD * PAD))
     sizes, how, splits = plan(held, others, u, p, "panel")
     parts = own.side.new_empty(1, own.pad, d)
     moments = own.side.new_empty(splits, own.pad) if wants_moments else None
     panel = u.new_empty(held, others.pad)
-    shape = shape_of(own, others, own_gains is None, splits, p)
-    given = (scales if gains is None else gains for gains in (own_gains, other_gains))  # WAYS says which count
-    buffers = (u, others.u, own.side, others.side, *given, numbers, scales, panel, moments)
-    options = {**options_of(own_gains, other_gains, p), **blocks(sizes, how, d)}
+    given = (u, others.u, own.side, others.side, *gains.pointers, numbers, panel, moments, *run.tau, p.alpha)
+    given += shape_of(own, others, gains, splits, p)
+    constants = {**variant_of(gains, p), **blocks(sizes, how, d)}
     for first in range(0, own.pad, held):
         count = min(held, own.pad - first)
-        panel_kernel[(count // sizes.rows * splits,)](*buffers, *p.tau, p.alpha, *shape, first, **options)
+        programs = count // sizes.rows * splits
+        run.launch(panel_kernel, programs, *given, first // PAD, options=options_of(sizes), **constants)
         multiply(panel[:count], others.u, parts[0, first : first + count])
     return parts, moments
 
@@ -170,63 +170,59 @@ def multiply(panel: Tensor, u: Tensor, out: Tensor) -> None:
         torch.mm(panel.float(), u.float(), out=out)
 
 
-def low_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, p: Problem) -> None:
+def low_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, run: Pass) -> None:
     """Add the gradient of min S to the first part."""
     how, _ = precision(rows.u, aligned=True)
-    blocks, d = rows.pad // TIE_BLOCK, rows.u.shape[1]
-    counts = rows.side.new_empty(blocks)
-    constants = {"PRECISION": how, "D": d, "BLOCK": TIE_BLOCK, "BLOCK_K": min(d, 32), "num_warps": 4, **FUSION}
-    count_ties[(blocks,)](rows.u, rows.side, numbers, counts, rows.n, rows.pad, **constants)
-    add_low_gradient[(blocks,)](rows.u, rows.side, numbers, scales, counts, parts, rows.n, rows.pad, **constants)
+    programs, d = rows.pad // TIE_BLOCK, rows.u.shape[1]
+    ties = rows.side.new_empty(2, programs)
+    constants = {"PRECISION": how, "D": d, "BLOCK": TIE_BLOCK, "BLOCK_K": min(d, 32)}
+    given: tuple[Any, ...] = (rows.u, rows.side, numbers, ties, rows.n, rows.blocks)
+    run.launch(count_ties, programs, *given, options=SMALL, **constants)
+    given = (rows.u, rows.side, numbers, scales, ties, parts, rows.n, rows.blocks)
+    run.launch(add_low_gradient, programs, *given, options=SMALL, **constants)
 
 
 def project_gradient(
     own: Rows,
     others: Rows,
-    own_gains: Tensor | None,
-    other_gains: Tensor | None,
-    scales: Tensor,
-    parts: Tensor,
-    moments: Tensor | None,
+    gains: Gains,
+    parts: Parts,
     targets: tuple[Tensor, Tensor | None],
     dtau: Tensor | None,
-    p: Problem,
+    run: Pass,
 ) -> None:
     """Sum the parts, add single positives, and go back from the sphere."""
-    dq, dq2 = targets
-    d = own.u.shape[1]
+    p, (gradients, moments), d = run.problem, parts, own.u.shape[1]
     columns = 1 << (d - 1).bit_length()
     at_once = max(1, min(PAD, HELD // columns))
-    project[(-(-own.n // at_once),)](
-        parts,
+    run.launch(
+        project,
+        -(-own.n // at_once),
+        gradients,
         moments,
         own.u,
         own.side,
         others.u,
         others.side,
-        own_gains,
-        other_gains,
-        scales,
-        dq,
-        dq2,
+        *gains,
+        *targets,
         dtau,
-        *p.tau,
+        *run.tau,
         0.5 if p.square else 1.0,
-        torch.finfo(dq.dtype).max,
-        dq.shape[0],
+        torch.finfo(targets[0].dtype).max,
+        targets[0].shape[0],
         own.n,
-        own.pad,
+        own.blocks,
         others.n,
-        others.pad,
+        others.blocks,
         p.positive or 0,
         p.m,
-        len(parts),
-        0 if moments is None else len(moments),
-        dq.shape[1],
+        targets[0].shape[1],
+        options=SMALL,
         POSITIVES=p.positive is not None,
+        SPLITS=len(gradients),
+        MOMENT_SPLITS=0 if moments is None else len(moments),
         D=d,
         COLUMNS=columns,
         ROWS=at_once,
-        num_warps=4,
-        **FUSION,
     )

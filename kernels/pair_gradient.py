@@ -1,8 +1,10 @@
 """The gradient of a tile of S, for rows with at most one positive.
 
-G_ik = e_ik (c_i + c_k)           e = omega 2^(x - maximum), c = g / tau 2^(maximum - lse)     one exponential
-= g_i / tau 2^(x - lse_i) + g_k / tau 2^(x - lse_k)                            where the maximum runs
-+ constant + slope S_ik + weight W_ik                                          of the squared error
+    G_ik = e_ik (c_i + c_k)         e = omega 2^(x - maximum), c = g / tau 2^(maximum - lse): one exponential
+         or omega (g_i / tau 2^(x - lse_i) + g_k / tau 2^(x - lse_k)), where the maximum runs
+         + constant + slope S_ik + weight W_ik, of the squared error
+
+with x the exponents of the forward.
 """
 
 from __future__ import annotations
@@ -10,9 +12,19 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import ALIGN_CONSTANT, ALIGN_SLOPE, ALIGN_WEIGHT, GAIN, GAIN_LSE
+from .forms import ALIGN_CONSTANT, ALIGN_SLOPE, ALIGN_WEIGHT, GAIN, GAIN_CENTRE, GAIN_LSE
 from .tile import is_excluded, is_special, load_vector
 from .weight import contrast_weight, exponents, fixed_maximum, risk_weight, weighted
+
+
+@triton.jit
+def load_gains(gains, rows, n_pad, WAYS: tl.constexpr):
+    """Gains of the rows' own statistics and their log-sum-exp; 0 where only the columns' have gradients."""
+    if WAYS == "columns":
+        none = tl.zeros(rows.shape, dtype=tl.float32)
+        return none, none
+    else:
+        return load_vector(gains, GAIN, rows, n_pad), load_vector(gains, GAIN_LSE, rows, n_pad)
 
 
 @triton.jit
@@ -31,7 +43,7 @@ def contrast(
 ):
     """The negatives' part of G: that of the rows, of the columns, or of both."""
     if FIXED:
-        e = weighted(tl.exp2(x - maximum), omega, RULE, FIXED)
+        e = weighted(tl.exp2(x - maximum), omega, RULE)
         if WAYS == "rows":
             return e * row_gain[:, None]
         gain = load_vector(col_gains, GAIN, cols, m_pad)
@@ -39,12 +51,12 @@ def contrast(
             return e * gain[None, :]
         return e * (row_gain[:, None] + gain[None, :])
     if WAYS == "rows":
-        return tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
+        return weighted(tl.exp2(x - row_lse[:, None]) * row_gain[:, None], omega, RULE)
     theirs = tl.exp2(x - load_vector(col_gains, GAIN_LSE, cols, m_pad)[None, :])
     theirs = theirs * load_vector(col_gains, GAIN, cols, m_pad)[None, :]
     if WAYS == "columns":
-        return theirs
-    return theirs + tl.exp2(x - row_lse[:, None]) * row_gain[:, None]
+        return weighted(theirs, omega, RULE)
+    return weighted(theirs + tl.exp2(x - row_lse[:, None]) * row_gain[:, None], omega, RULE)
 
 
 @triton.jit
@@ -75,7 +87,7 @@ def pair_gradients(
     WAYS: tl.constexpr,
     MOMENTS: tl.constexpr,
 ):
-    """G of a tile, and sum_k G_ik S_ik of its rows without the squared error (0 unless MOMENTS)."""
+    """G of a tile, and sum_k G_ik (S_ik - centre) of its rows without the squared error (0 unless MOMENTS)."""
     w = risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
     omega = contrast_weight(w, numbers, RULE)
     x = exponents(s, omega, scale, RULE, FIXED)
@@ -87,7 +99,7 @@ def pair_gradients(
     g = contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
     moment = tl.zeros([rows.shape[0]], dtype=tl.float32)
     if MOMENTS:
-        moment = tl.sum(g * s, 1)
+        moment = tl.sum(g * (s - tl.load(scales + GAIN_CENTRE)), 1)
     if ALIGN:
         g += tl.load(scales + ALIGN_CONSTANT) + tl.load(scales + ALIGN_SLOPE) * s + tl.load(scales + ALIGN_WEIGHT) * w
     return g, moment

@@ -13,12 +13,12 @@ import triton
 import triton.language as tl
 
 from .backward import RUNTIME
-from .forms import GAIN, GAIN_LSE, INVERSE
-from .pair_gradient import pair_gradients
+from .forms import INVERSE, PAD
+from .pair_gradient import load_gains, pair_gradients
 from .tile import chunked_products, exponent_scale, first_tile, load_temperature, load_vector
 
 
-@triton.jit(do_not_specialize=[*RUNTIME, "first"])
+@triton.jit(do_not_specialize=[*RUNTIME, "first_block"])
 def panel(
     u_rows,  # [n_pad, D]
     u_cols,  # [m_pad, D]
@@ -26,22 +26,22 @@ def panel(
     cols_side,  # [lines, m_pad]
     row_gains,  # [GAINS, n_pad]; anything where WAYS is "columns"
     col_gains,  # [GAINS, m_pad]; anything where WAYS is "rows"
-    numbers,  # [NUMBERS]
     scales,  # [SCALES]
+    numbers,  # [NUMBERS]
     out,  # [rows of the panel, m_pad]
-    moments,  # [splits, n_pad], or None
+    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre) without the squared error, or None
     tau_pointer,
     tau,
     alpha,
     n,
     m,
-    n_pad,
-    m_pad,
+    n_blocks,
+    m_blocks,
     shift_0,
     shift_1,
     period,
     splits,
-    first,  # the panel's first row
+    first_block,  # the panel's first row, in blocks of PAD
     RULE: tl.constexpr,
     ALIGN: tl.constexpr,
     FIXED: tl.constexpr,
@@ -53,18 +53,15 @@ def panel(
     BLOCK_K: tl.constexpr,
 ):
     """One program per block of rows of the panel and part of the columns; columns behind the last are 0."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     split = tl.program_id(0) % splits
     offset = tl.program_id(0) // splits * BLOCK_M
-    row = first + offset
+    row = first_block * PAD + offset
     rows = row + tl.arange(0, BLOCK_M)
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain = tl.zeros([BLOCK_M], dtype=tl.float32)
-    row_lse = row_gain
-    if WAYS != "columns":
-        row_gain = load_vector(row_gains, GAIN, rows, n_pad)
-        row_lse = load_vector(row_gains, GAIN_LSE, rows, n_pad)
+    row_gain, row_lse = load_gains(row_gains, rows, n_pad, WAYS)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     end = tl.minimum(first_tile(split + 1, splits, m_pad, BLOCK_N), m_pad)

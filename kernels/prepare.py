@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import BASE, INVERSE, NORM, NUMBERS, POSITIVE
+from .forms import BASE, CENTRE, INVERSE, NORM, NUMBERS, PAD, POSITIVE
 
 NUMBERS_HELD = tl.constexpr(NUMBERS)
 NORM_EPSILON = tl.constexpr(1e-12)  # as in ecgloss.engine.normalise
@@ -45,7 +45,7 @@ def unit(z):
     return u, inverse, tl.where(tiny, 1 / NORM_EPSILON, inverse * down)
 
 
-@triton.jit(do_not_specialize=["first", "n", "n_pad", "k_first", "m", "shift", "width", "lines"])
+@triton.jit(do_not_specialize=["first", "n", "n_blocks", "k_first", "m", "shift", "lines"])
 def prepare(
     q,  # [first, width]
     q2,  # [n - first, width], or None
@@ -56,7 +56,7 @@ def prepare(
     numbers,  # [NUMBERS]
     first,
     n,
-    n_pad,
+    n_blocks,
     k_first,
     m,
     shift,  # row i's positive is column (i + shift) mod m
@@ -66,6 +66,7 @@ def prepare(
     k_stride,
     k2_stride,
     lines,
+    BEGINS: tl.constexpr,  # the rows of a batch, before its columns
     POSITIVES: tl.constexpr,
     BASED: tl.constexpr,
     D: tl.constexpr,
@@ -73,6 +74,7 @@ def prepare(
     ROWS: tl.constexpr,
 ):
     """One program per few rows, padding included."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, COLUMNS)
     z, inverse, norm = unit(load_embeddings(q, q2, first, n, rows, q_stride, q2_stride, width, COLUMNS))
@@ -84,8 +86,13 @@ def prepare(
     tl.store(line + NORM * n_pad, tl.where(real, norm, 0.0))
     for other_line in range(BASE, lines):  # what nobody else writes holds 0, not what memory held
         tl.store(line + n_pad.to(tl.int64) * other_line, tl.zeros([ROWS], tl.float32))
-    if tl.program_id(0) == 0:
-        tl.store(numbers + tl.arange(0, NUMBERS_HELD), tl.zeros([NUMBERS_HELD], tl.float32))
+    if BEGINS:
+        if tl.program_id(0) == 0:
+            last = rows * 0 + (m - 1)
+            p, other, _ = unit(load_embeddings(k, k2, k_first, m, last, k_stride, k2_stride, width, COLUMNS))
+            s = tl.where(rows == 0, tl.sum(z * p, 1) * inverse * other, 0.0)
+            index = tl.arange(0, NUMBERS_HELD)
+            tl.store(numbers + index, tl.where(index == CENTRE, tl.sum(s, 0), 0.0))
     if POSITIVES:
         partners = tl.where(real, (rows + shift) % m, 0)
         p, other, _ = unit(load_embeddings(k, k2, k_first, m, partners, k_stride, k2_stride, width, COLUMNS))

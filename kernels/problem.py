@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .forms import NO_SHIFT, PAD, RISK, Relation, Weights
+from . import forms
+from .forms import NO_SHIFT, Relation, Weights
 
+PAD: int = forms.PAD.value
 LARGEST_EXPONENT = 80.0  # nats: e^80 and e^-80 are normal numbers of fp32, with room for sums
 
 
@@ -26,6 +27,11 @@ class Rows:
         """Rows with padding."""
         return self.u.shape[0]
 
+    @property
+    def blocks(self) -> int:
+        """Rows as kernels are told: in blocks of PAD, so that compilers know that vectors begin at whole ones."""
+        return self.u.shape[0] // PAD
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -38,7 +44,7 @@ class Problem:
         square: Whether the columns are the rows.
         excluded: At most two shifts.
         positive: The shift of the single positive, or None.
-        temperature: 0-d; on the host, or where the embeddings are.
+        fixed: Whether 1 / tau stands for the maximum of every row.
         similarity: "" or the similarity whose squared error is asked for.
         alpha: Minimum dissimilarity (risks).
         threshold: Least cosine of similar features.
@@ -52,19 +58,12 @@ class Problem:
     square: bool
     excluded: tuple[int, ...]
     positive: int | None
-    temperature: Tensor
+    fixed: bool = False
     similarity: str = ""
     alpha: float = 0.0
     threshold: float = 0.0
     samples: int = 0
     term_weights: tuple[float, float] = (1.0, 0.0)
-
-    @functools.cached_property
-    def tau(self) -> tuple[Tensor | None, float]:
-        """The temperature as a pointer, or as a number."""
-        if on_host(self.temperature):
-            return None, self.temperature.item()
-        return self.temperature, 0.0
 
     @property
     def shifts(self) -> tuple[int, int]:
@@ -72,28 +71,28 @@ class Problem:
         first, second = (*self.excluded, NO_SHIFT, NO_SHIFT)[:2]
         return first, second
 
-    @functools.cached_property
-    def fixed(self) -> bool:
-        """Whether 1 / tau can stand for the maximum of every row."""
-        pointer, tau = self.tau
-        if pointer is not None or isinstance(self.rule, Relation):
-            return False
-        return 2 / tau + self.log_range <= LARGEST_EXPONENT
-
-    @property
-    def log_range(self) -> float:
-        """How far below 0 the log of a weight may lie, in nats."""
-        assert isinstance(self.rule, Weights)
-        if self.rule.norm in ("uniform", "softmax"):
-            return float(self.rule.norm == "softmax")
-        if self.alpha == 0:
-            return float("inf")
-        return 1 - math.log(self.alpha)
-
 
 def on_host(temperature: Tensor) -> bool:
     """Whether looking at the temperature is free."""
     return temperature.device.type == "cpu"
+
+
+def read_temperature(temperature: Tensor) -> tuple[Tensor | None, float]:
+    """The temperature as a pointer, or as a number."""
+    return (None, temperature.item()) if on_host(temperature) else (temperature, 0.0)
+
+
+def has_fixed_maximum(norm: str, alpha: float, tau: tuple[Tensor | None, float]) -> bool:
+    """Whether 1 / tau can stand for the maximum of every row: the least exponential must be a normal number."""
+    pointer, value = tau
+    return pointer is None and 2 / value + _log_range(norm, alpha) <= LARGEST_EXPONENT
+
+
+def _log_range(norm: str, alpha: float) -> float:
+    """How far below 0 the log of a weight may lie, in nats."""
+    if norm in ("uniform", "softmax"):
+        return float(norm == "softmax")
+    return 1 - math.log(alpha) if alpha > 0 else math.inf
 
 
 def padded_rows(n: int) -> int:
@@ -107,9 +106,3 @@ def padded_width(width: int) -> int:
     if width <= 512:
         return max(16, 1 << (width - 1).bit_length())
     return -(-width // 256) * 256
-
-
-def lines(rule: Weights | Relation) -> int:
-    """Vectors per row."""
-    line: int = RISK.value
-    return line + (rule.risks if isinstance(rule, Weights) else 0)

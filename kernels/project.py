@@ -1,8 +1,11 @@
 """The last step of a gradient, in O(N D): parts added in order, single positives, and back from the sphere to z.
 
-t_i  = sum of the parts + a_i z^_(i + shift) + a_(i - shift) z^_(i - shift)
-dz_i = (t_i - z^_i (z^_i . t_i)) / max(|z_i|, 1e-12)        without the projection where |z_i| < 1e-12
-dtau = sum_i of  -1/tau (h sum_k G_ik S_ik + a_i S_i,i+shift)        h = 1/2 where G holds both ways of a pair
+    t_i  = sum of the parts + a_i z^_(i + shift) + a_(i - shift) z^_(i - shift)
+    dz_i = (t_i - z^_i (z^_i . t_i)) / max(|z_i|, 1e-12)        without the projection where |z_i| < 1e-12
+    dtau = sum_i of  -1/tau (h sum_k G_ik (S_ik - centre) + a_i (S_i,i+shift - centre) + centre total_i)
+
+with h = 1/2 where G holds both ways of a pair, and total_i the sum of a row's gradients, known without rounding: for
+nearly parallel rows the sums of G S would cancel. The centre is any typical S.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN_POSITIVE, INVERSE, NORM, POSITIVE, UNSCALE
+from .forms import GAIN_CENTRE, GAIN_POSITIVE, GAIN_TOTAL, INVERSE, NORM, PAD, POSITIVE, UNSCALE
 from .prepare import NORM_EPSILON
 from .tile import load_temperature
 
@@ -30,10 +33,10 @@ def pulled(u, side, rows, gain, n_pad, D: tl.constexpr, COLUMNS: tl.constexpr):
     return load_wide(u, rows, D, COLUMNS) * inverse[:, None]
 
 
-@triton.jit(do_not_specialize=["first", "n", "n_pad", "m", "m_pad", "shift", "splits", "moment_splits", "width"])
+@triton.jit(do_not_specialize=["first", "n", "n_blocks", "m", "m_blocks", "shift", "period"])
 def project(
-    parts,  # [splits, n_pad, D] fp32
-    moments,  # [moment_splits, n_pad], or None
+    parts,  # [SPLITS, n_pad, D] fp32
+    moments,  # [MOMENT_SPLITS, n_pad] sum_k G_ik (S_ik - centre), or None
     u,  # [n_pad, D]
     side,  # [lines, n_pad]
     u_others,  # [m_pad, D]
@@ -50,25 +53,26 @@ def project(
     limit,  # the largest number of the gradient's dtype
     first,
     n,
-    n_pad,
+    n_blocks,
     m,
-    m_pad,
+    m_blocks,
     shift,
     period,  # columns modulo which a shift is meant
-    splits,
-    moment_splits,
     width,
     POSITIVES: tl.constexpr,
+    SPLITS: tl.constexpr,
+    MOMENT_SPLITS: tl.constexpr,
     D: tl.constexpr,
     COLUMNS: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     """One program per few rows."""
+    n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, COLUMNS)
     mask = rows < n
     t = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
-    for split in range(0, splits):
+    for split in tl.static_range(SPLITS):
         t += load_wide(parts + n_pad.to(tl.int64) * D * split, rows, D, COLUMNS)
     if POSITIVES:
         if own_gains is not None:
@@ -98,11 +102,13 @@ def project(
         tl.store(dq2 + target, dz.to(dq.dtype.element_ty), mask=(mask & (rows >= first))[:, None] & inside)
     if dtau is not None:
         tau = load_temperature(tau_pointer, tau)
+        centre = tl.load(scales + GAIN_CENTRE)
         moment = tl.zeros([ROWS], dtype=tl.float32)
-        for split in range(0, moment_splits):
+        for split in tl.static_range(MOMENT_SPLITS):
             moment += tl.load(moments + split * n_pad + rows, mask=mask, other=0.0)
         moment = moment * half
         if POSITIVES:
             gain = tl.load(own_gains + GAIN_POSITIVE * n_pad + rows, mask=mask, other=0.0)
-            moment += gain * tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
+            moment += gain * (tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0) - centre)
+        moment += centre * tl.load(own_gains + GAIN_TOTAL * n_pad + rows, mask=mask, other=0.0)
         tl.store(dtau + rows, -moment * unscale / tau, mask=mask)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, RISK
+from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, PAD, RISK
 
+SCAN = tl.constexpr(1024)  # samples at a time
 RISK_EPSILON = tl.constexpr(1e-6)  # as in ecgloss.weights
 ROOT_LOG2E = tl.constexpr(1.2011224087864498)
 
@@ -30,14 +31,14 @@ def load_risks(values, index, mask, UNKNOWN: tl.constexpr):
 
 
 @triton.jit
-def summarise(values, samples, UNKNOWN: tl.constexpr, BLOCK: tl.constexpr):
+def summarise(values, samples, UNKNOWN: tl.constexpr):
     """Number, mean, range and sum of squares about the mean of the known risks."""
-    count = tl.zeros([BLOCK], dtype=tl.float64)
-    total = tl.zeros([BLOCK], dtype=tl.float64)
+    count = tl.zeros([SCAN], dtype=tl.float64)
+    total = tl.zeros([SCAN], dtype=tl.float64)
     least = total + float("inf")
     most = total - float("inf")
-    for start in range(0, samples, BLOCK):
-        index = start + tl.arange(0, BLOCK)
+    for start in range(0, samples, SCAN):
+        index = start + tl.arange(0, SCAN)
         r, known = load_risks(values, index, index < samples, UNKNOWN)
         count += known.to(tl.float64)
         total += tl.where(known, r, 0.0)
@@ -45,16 +46,16 @@ def summarise(values, samples, UNKNOWN: tl.constexpr, BLOCK: tl.constexpr):
         most = tl.where(known & (r > most), r, most)
     n = tl.sum(count, 0)
     mean = tl.sum(total, 0) / tl.where(n > 0, n, 1.0)
-    squares = tl.zeros([BLOCK], dtype=tl.float64)
-    for start in range(0, samples, BLOCK):
-        index = start + tl.arange(0, BLOCK)
+    squares = tl.zeros([SCAN], dtype=tl.float64)
+    for start in range(0, samples, SCAN):
+        index = start + tl.arange(0, SCAN)
         r, known = load_risks(values, index, index < samples, UNKNOWN)
         squares += tl.where(known, (r - mean) * (r - mean), 0.0)
     extent = tl.max(most, 0) - tl.min(least, 0)
     return n, mean, tl.where(n > 0, extent, 0.0), tl.sum(squares, 0)
 
 
-@triton.jit(do_not_specialize=["samples", "first", "n", "n_pad"])
+@triton.jit(do_not_specialize=["samples", "first", "n", "n_blocks"])
 def risk_vectors(
     values,  # [samples] fp64, or None where risks and numbers are there already
     missing,  # [samples] fp64, or None
@@ -65,11 +66,12 @@ def risk_vectors(
     samples,
     first,  # row i is sample (first + i) mod samples
     n,
-    n_pad,
+    n_blocks,
     RULE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One program per block of rows."""
+    n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
     index = (first + rows) % samples
@@ -77,7 +79,7 @@ def risk_vectors(
         f = tl.load(missing + index, mask=mask, other=0.0)
         tl.store(side + MISSING * n_pad + rows, f.to(tl.float32) * ROOT_LOG2E, mask=rows < n_pad)
     if values is not None:
-        count, mean, extent, squares = summarise(values, samples, RULE.unknown, BLOCK)
+        count, mean, extent, squares = summarise(values, samples, RULE.unknown)
         largest = extent
         if RULE.power == 2:
             largest = extent * extent

@@ -33,6 +33,15 @@ def load_rows(u, rows, first, WIDTH: tl.constexpr, D: tl.constexpr):
 
 
 @triton.jit
+def products(a, b, u_rows, u_cols, rows, cols, PRECISION: tl.constexpr, D: tl.constexpr, BLOCK_K: tl.constexpr):
+    """u_i . u_k; ``a`` and ``b`` hold the first BLOCK_K columns of D, which may be all."""
+    if BLOCK_K == D:
+        return tl.dot(a, tl.trans(b), input_precision=PRECISION)
+    else:
+        return chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+
+
+@triton.jit
 def chunked_products(u_rows, u_cols, rows, cols, PRECISION: tl.constexpr, D: tl.constexpr, BLOCK_K: tl.constexpr):
     """u_i . u_k, where whole rows are too wide to be held."""
     p = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)

@@ -3,8 +3,9 @@
 A line is: architectures, passes, products ("half" of 16 bits, "tensor" of fp32 on tensor cores, "ieee" of exact fp32),
 the largest D it is for, rows and columns of a tile, columns of D that are multiplied at once and that a program's
 gradient has (at most D, which is what 9999 means), warps and stages. The first line that fits is taken; of an unknown
-architecture those of the nearest older one. Every tile compiles without spills for the rule that needs most registers:
-tests/kernels/test_aot.py.
+architecture those of the nearest older one. Where D is wider than any "backward" is for, the gradient comes from panels
+of G: a fused kernel would compute S once more for every part of D it can hold. Every tile compiles without spills for
+the rule that needs most registers: tests/kernels/test_aot.py.
 """
 
 from __future__ import annotations
@@ -13,53 +14,49 @@ from functools import cache
 from typing import NamedTuple
 
 TABLE = """
-sm80,sm89              forward         half    256   64  64  9999    -   8  2
+sm80,sm89      forward,moments         half    256   64  64  9999    -   8  2
 sm80,sm89              forward         half   9999  128  64    64    -   8  3
-sm80,sm89              moments         half     64   64  32  9999    -   8  2
 sm80,sm89              moments         half   9999  128  32    64    -   8  3
 sm80,sm89              backward        half     64   64  32  9999 9999   8  2
 sm80,sm89              backward        half    128   64  64  9999 9999   8  2
-sm80,sm89              backward        half    512   64  64   128  256   8  2
+sm80,sm89              backward        half    256   64  64   128  256   8  2
+sm80,sm89              panel           half   9999  128  32    64    -   8  3
 sm80,sm89              dense-forward   half     64   64  32  9999    -   8  2
 sm80,sm89              dense-forward   half   9999   64  64    64    -   8  2
 sm80,sm89              dense-backward  half   9999   32  32    64  128   8  2
 
-sm90                   forward         half    256  128  64  9999    -   8  3
-sm90                   forward         half    512  128  32  9999    -   8  2
-sm90                   forward         half   9999  128  64    64    -   8  3
-sm90                   moments         half    256  128  32  9999    -   8  3
-sm90                   moments         half    512  128  32  9999    -   8  2
-sm90                   moments         half   9999  128  32    64    -   8  3
+sm90           forward,moments         half    256  128  64  9999    -   8  3
+sm90           forward,moments         half    512  128  32  9999    -   8  2
+sm90           forward,moments         half   9999  128  64    64    -   8  3
 sm90                   backward        half    128  128  64  9999 9999   8  3
 sm90                   backward        half    256  128  32  9999 9999   8  3
-sm90                   backward        half    512   64  32   128  512   8  2
+sm90                   panel           half   9999   64  64    64    -   8  3
 sm90                   dense-backward  half   9999   64  32    64  128   8  2
 
-sm100                  forward         half    256  128  64  9999    -   8  2
+sm100          forward,moments         half    256  128  64  9999    -   8  2
 sm100                  forward         half    512  128  32  9999    -   8  2
 sm100                  forward         half   9999  128  64   128    -   8  2
-sm100                  moments         half    256  128  32  9999    -   8  2
-sm100                  moments         half    384   64  32   128    -   8  2
-sm100                  moments         half    512  128  32  9999    -   8  2
-sm100                  moments         half   9999   64  32   128    -   8  2
+sm100                  moments         half   9999   64  64    64    -   8  2
 sm100                  backward        half    128  128  64  9999 9999   8  2
 sm100                  backward        half    256   64  64  9999 9999   8  2
-sm100                  backward        half    512   64  64   128  512   8  2
+sm100                  panel           half   9999   64  64    64    -   8  2
 sm100                  dense-backward  half   9999   64  32    64  128   8  2
 sm90,sm100             dense-forward   half    256   64  64  9999    -   8  2
 sm90                   dense-forward   half   9999   64  64    64    -   8  2
 sm100                  dense-forward   half   9999   64  32    64    -   8  2
 
-sm80,sm89,sm90,sm100   forward         tensor 9999   64  64    32    -   8  2
-sm80,sm89,sm90,sm100   moments         tensor 9999   64  32    32    -   8  2
-sm80,sm89,sm90,sm100   backward        tensor  512   64  32    32   64   8  2
+sm80,sm89,sm100        forward         tensor 9999   64  64    32    -   8  2
+sm80,sm89,sm100  moments,panel         tensor 9999   64  32    32    -   8  2
+sm80,sm89,sm100        backward        tensor  128   64  32    32   64   8  2
+sm90                   forward         tensor 9999  128  64    32    -   8  3
+sm90             moments,panel         tensor 9999  128  32    32    -   8  2
+sm90                   backward        tensor  128  128  32    32  128   8  2
 sm80,sm89,sm90         dense-forward   tensor 9999   64  64    32    -   8  2
 sm100                  dense-forward   tensor 9999   64  32    32    -   8  2
 sm80,sm89,sm90,sm100   dense-backward  tensor 9999   32  32    32   32   4  2
 sm80,sm89,sm90,sm100   forward         ieee   9999   64  64    16    -   8  2
-sm80,sm89,sm90,sm100   moments         ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100   moments,panel   ieee   9999   64  64    16    -   8  2
 sm80,sm89,sm90,sm100   backward        ieee    128   32  32    16  128   8  2
-sm80,sm89,sm90,sm100   backward        ieee    512   64  32    16  256   8  2
 sm80,sm89,sm90,sm100   dense-forward   ieee   9999   64  64    16    -   8  2
 sm80,sm89,sm90,sm100   dense-backward  ieee   9999   32  32    16   64   8  2
 
@@ -67,15 +64,19 @@ gfx942  forward,moments,dense-forward  half    128   64  64  9999    -   4  1
 gfx942  forward,moments,dense-forward  half   9999   64  64    64    -   4  2
 gfx942                 backward        half    128   64  64  9999 9999   4  1
 gfx942                 backward        half    512   64  64    64  256   4  1
+gfx942                 panel           half   9999   64  64    64    -   4  2
 gfx942                 dense-backward  half   9999   64  32    64  128   4  1
 gfx942  forward,moments,dense-forward  ieee   9999   64  64    32    -   4  1
 gfx942                 backward        ieee    512   64  32    32  128   4  1
+gfx942                 panel           ieee   9999   64  64    32    -   4  1
 gfx942                 dense-backward  ieee   9999   64  32    32   64   4  1
 
-cpu     forward,moments,dense-forward  half         9999  32  16  9999   -  1  1
-cpu     backward,dense-backward        half         9999  32  16  9999  64  1  1
-cpu     forward,moments,dense-forward  tensor,ieee  9999  32  32    64   -  1  1
-cpu     backward,dense-backward        tensor,ieee  9999  32  32    64  64  1  1
+cpu  forward,moments,panel,dense-forward  half         9999  32  16  9999   -  1  1
+cpu  backward                             half          512  32  16  9999  64  1  1
+cpu  dense-backward                       half         9999  32  16  9999  64  1  1
+cpu  forward,moments,panel,dense-forward  tensor,ieee  9999  32  32    64   -  1  1
+cpu  backward                             tensor,ieee   512  32  32    64  64  1  1
+cpu  dense-backward                       tensor,ieee  9999  32  32    64  64  1  1
 """
 
 
@@ -113,13 +114,32 @@ def tile(architecture: str, step: str, product: str, d: int) -> Tile:
         >>> tile("sm90", "forward", "half", 128).rows
         128
     """
+    sizes = _find(architecture, step, product, d)
+    if not sizes:
+        raise LookupError(f"no tile for {architecture} {step} {product} D = {d}")
+    rows, columns, depth, width, warps, stages = (0 if size == "-" else int(size) for size in sizes)
+    return Tile(rows, columns, _divisor(d, depth), _divisor(d, width) if width else d, warps, stages)
+
+
+@cache
+def is_fused(architecture: str, product: str, d: int) -> bool:
+    """Whether one kernel computes the gradient of rows with at most one positive: the table has a tile for it.
+
+    Example:
+        >>> is_fused("sm90", "half", 256), is_fused("sm90", "half", 1024)
+        (True, False)
+    """
+    return bool(_find(architecture, "backward", product, d))
+
+
+def _find(architecture: str, step: str, product: str, d: int) -> list[str]:
+    """The sizes in the first line that fits."""
     for line in filter(None, TABLE.split("\n")):
         architectures, steps, products, limit, *sizes = line.split()
         names = zip((architecture, step, product), (architectures, steps, products))
         if all(name in listed.split(",") for name, listed in names) and d <= int(limit):
-            rows, columns, depth, width, warps, stages = (0 if size == "-" else int(size) for size in sizes)
-            return Tile(rows, columns, _divisor(d, depth), _divisor(d, width) if width else d, warps, stages)
-    raise LookupError(f"no tile for {architecture} {step} {product} D = {d}")
+            return sizes
+    return []
 
 
 def _divisor(d: int, largest: int) -> int:

@@ -82,21 +82,18 @@ def fixed_maximum(scale, RULE: tl.constexpr):
 
 @triton.jit
 def exponents(s, w, scale, RULE: tl.constexpr, FIXED: tl.constexpr):
-    """x with omega e^s = 2^x up to a factor of the row; W itself is left out where the maximum is fixed."""
+    """x with omega e^s = 2^x up to a factor of the row and the W of :func:`weighted`."""
     x = s * scale
     if RULE.norm == "softmax":
         return x + w * LOG2E
-    if RULE.norm == "uniform":
+    if RULE.norm == "uniform" or FIXED:
         return x
-    if FIXED:
-        return x
-    return x + tl.log2(w)
+    return tl.where(w > 0, x, -float("inf"))  # only what weighs anything can be the maximum
 
 
 @triton.jit
-def weighted(e, w, RULE: tl.constexpr, FIXED: tl.constexpr):
-    """2^x with the weight that :func:`exponents` has left out."""
+def weighted(e, w, RULE: tl.constexpr):
+    """2^x with the weight that :func:`exponents` has left out: W is at least 1e-20 or 0, no logarithm is needed."""
     if RULE.norm == "none" or RULE.norm == "mean":
-        if FIXED:
-            return e * w
+        return e * w
     return e

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import chunked, fused, reference, triton_kernels
+from ecgloss.engine import chunked, fused, reference, triton_words
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, RiskPairs, Rule
@@ -223,8 +223,8 @@ def _unfit_for_triton(device: torch.device, dtype: torch.dtype, rule: Rule | Non
         return f"computes on {'a CPU, under the interpreter' if interpreted() else 'a GPU'}; got tensors on {device}"
     if dtype == torch.float64:
         return "computes in fp32 at most; got float64 embeddings (chunked takes them)"
-    if rule is not None and not triton_kernels.takes(rule):
-        return f"excludes at most {triton_kernels.MOST_EXCLUDED} shifts of no more rows than columns; got {rule.layout}"
+    if rule is not None and not triton_words.takes(rule):
+        return f"excludes at most {triton_words.MOST_EXCLUDED} shifts of no more rows than columns; got {rule.layout}"
     return None
 
 

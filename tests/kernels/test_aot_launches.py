@@ -10,7 +10,8 @@ import torch
 from rule_cases import evaluate, problem
 from torch import Tensor
 
-from ecgloss.engine import dispatch, triton_kernels
+from ecgloss.engine import dispatch
+from ecgloss.engine.kernel_modules import kernels_module
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
@@ -68,7 +69,8 @@ def launched(monkeypatch, request):
         seen.add(key)
 
     monkeypatch.setattr(JITFunction, "run", run)
-    monkeypatch.setattr(triton_kernels.kernels_module("launch"), "architecture", lambda device: request.param)
+    for module in ("launch", "launch_backward"):
+        monkeypatch.setattr(kernels_module(module), "architecture", lambda device: request.param)
     monkeypatch.setattr(dispatch, "_OBSTACLE", [None])
     monkeypatch.setattr(dispatch, "interpreted", lambda: True)  # which lets CPU tensors through
     return names
@@ -119,7 +121,7 @@ def test_wide_embeddings_launch_panels_that_compile(rule, launched):
 
 @pytest.mark.parametrize("launched", ["sm90"], indirect=True)
 def test_a_temperature_on_the_device_compiles(launched, monkeypatch):
-    monkeypatch.setattr(triton_kernels.kernels_module("problem"), "on_host", lambda x: False)
+    monkeypatch.setattr(kernels_module("problem"), "on_host", lambda x: False)
     for rule in ("uniform", "clef official", "labels"):
         evaluate(problem(rule, "random", 10, 20, 0.07).rounded(torch.float16), "triton")
     assert {"forward", "dense_forward", "count_ties"} <= launched
@@ -127,7 +129,7 @@ def test_a_temperature_on_the_device_compiles(launched, monkeypatch):
 
 @pytest.mark.parametrize("launched", ["sm90"], indirect=True)
 def test_a_launch_that_lacks_an_argument_is_found_out(launched, monkeypatch):
-    launch = triton_kernels.kernels_module("launch")
-    monkeypatch.setattr(launch, "FUSION", {**launch.FUSION, "unheard_of": 1})
+    launch = kernels_module("launch")
+    monkeypatch.setattr(launch, "SMALL", {**launch.SMALL, "unheard_of": 1})
     with pytest.raises(TypeError, match="unheard_of"):
         evaluate(problem("uniform", "random", 10, 20, 0.07).rounded(torch.float32), "triton")

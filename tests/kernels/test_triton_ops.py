@@ -13,8 +13,9 @@ from backends import HALF, INTERPRETED, TRITON_DEVICE, needs_triton
 from rule_cases import Problem, evaluate, problem
 
 import ecgloss.functional as F
-from ecgloss.engine import pair_stats, triton_kernels
+from ecgloss.engine import pair_stats
 from ecgloss.engine.description import SIMILARITIES, describe, layout_words
+from ecgloss.engine.kernel_modules import kernels_module
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
 from ecgloss.pairs import Layout, UniformPairs, label_pairs
 
@@ -101,6 +102,52 @@ def test_a_compiled_training_step_holds_the_loss_in_one_graph(loss):
             torch.testing.assert_close(g, h, rtol=1e-5, atol=1e-7)
 
 
+def test_risks_and_missing_fractions_may_be_columns_of_a_table(rng):
+    z = [torch.randn(7, 5, generator=rng).to(TRITON_DEVICE) for _ in range(2)]
+    table = torch.rand(7, 3, generator=rng, dtype=torch.float64).to(TRITON_DEVICE)
+    expected = F.clef(*z, table[:, 1].clone(), table[:, 2].clone(), backend="triton")
+    assert torch.equal(F.clef(*z, table[:, 1], table[:, 2], backend="triton"), expected)
+
+
+@pytest.mark.parametrize("shift", [-3e-6, 3e-6])
+def test_the_lowest_similarity_gets_its_gradient_however_the_forward_rounded_it(shift):
+    """Products of other tile shapes round otherwise on a GPU; here the rounding is done by hand."""
+    p = problem("clef official", "random", 40, 20, 0.07).rounded(torch.float32)
+    given = arguments(p, requires_grad=False)
+    loss, _, _, _, u, saved = FORWARD(*given)
+    tail = [[40, 38, 40, 20], torch.float32, torch.float32, [True, True, False, False]]
+    forms = kernels_module("forms")
+    gradients = []
+    for error in (0.0, shift):
+        rounded = saved.clone()
+        side = rounded[: -forms.NUMBERS].view(-1, len(u))
+        side[forms.LOW.value] += error
+        rounded[-forms.NUMBERS + forms.LOWEST.value] += error
+        gradients.append(BACKWARD(torch.ones_like(loss), None, None, None, u, rounded, *given[3:], *tail)[0])
+    assert torch.equal(*gradients)
+    scale = rounded[-forms.NUMBERS + forms.ERROR_BY_LOW.value]
+    assert scale != 0  # there is a gradient to lose
+
+
+@pytest.fixture
+def matmul():
+    """torch's settings of fp32 products, restored afterwards."""
+    settings = torch.backends.cuda.matmul
+    if not hasattr(settings, "fp32_precision"):
+        pytest.skip("torch has this setting from version 2.9 on")
+    before = settings.fp32_precision
+    yield settings
+    settings.fp32_precision = before  # monkeypatch would delete it
+
+
+@pytest.mark.parametrize(("setting", "allowed"), [("tf32", True), ("ieee", False)])
+def test_either_way_to_allow_tf32_is_understood(setting, allowed, matmul):
+    matmul.fp32_precision = setting
+    assert kernels_module("machine").tf32_allowed() == allowed
+    z = torch.eye(4, device=TRITON_DEVICE)
+    assert torch.isfinite(F.ntxent(z, z, backend="triton"))
+
+
 @pytest.mark.parametrize("rule", SOME)
 def test_a_second_derivative_is_refused_instead_of_wrong(rule):
     p = problem(rule, "random", 6, 5, 0.3).rounded(torch.float32).on(TRITON_DEVICE)
@@ -177,7 +224,7 @@ def test_without_the_interpreter_a_cpu_tensor_is_refused():
 
 
 def test_kernels_say_what_they_were_compiled_for():
-    tile = triton_kernels.kernels_module("tiles").tile
+    tile = kernels_module("tiles").tile
     assert tile("sm90", "forward", "half", 128) != tile("sm80", "forward", "half", 256)
     with pytest.raises(LookupError, match="sm70"):
         tile("sm70", "forward", "half", 128)
