@@ -55,8 +55,7 @@ test-triton: $(TRITONS:%=test-triton-%)
 $(TRITONS:%=test-triton-%): test-triton-%: .venv-triton-%/.installed
 	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels \
 		tests/losses/test_family.py -k triton
-	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot.py \
-		tests/kernels/test_aot_launches.py kernels
+	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels
 
 test-gpu:
 	PYTHONPATH=. $(PYTHON) -m pytest tests/kernels tests/losses/test_family.py -k triton

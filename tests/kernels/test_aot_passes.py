@@ -1,0 +1,157 @@
+"""Passes of one kind launch what Triton itself would launch, though they no longer ask it."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgloss import functional as F
+from ecgloss.engine import triton_words
+
+pytest.importorskip("triton")
+if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+    pytest.skip("interpreted kernels (TRITON_INTERPRET) are not compiled", allow_module_level=True)
+
+from triton.runtime.jit import JITFunction
+
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "fake_gpu.py"
+
+
+@pytest.fixture(scope="module")
+def fake_gpu():
+    """The benchmark's; its scripts lie beside each other and are no package."""
+    spec = spec_from_file_location("fake_gpu", SCRIPT)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def gpu(fake_gpu, monkeypatch):
+    monkeypatch.setattr(triton_words, "_RECORDED", {})
+    return fake_gpu.install(monkeypatch.setattr)
+
+
+@pytest.fixture
+def lookups(monkeypatch):
+    """How often Triton was asked which kernel an argument list needs."""
+    asked = []
+    run = JITFunction.run
+
+    def counted(self, *args, **kwargs):
+        asked.append(self.__name__)
+        return run(self, *args, **kwargs)
+
+    monkeypatch.setattr(JITFunction, "run", counted)
+    return asked
+
+
+def views(b: int = 40, d: int = 24, dtype=torch.bfloat16, offset: int = 0) -> list[torch.Tensor]:
+    """Two views, which begin ``offset`` numbers behind an aligned address."""
+    return [torch.randn(b * d + offset).to(dtype)[offset:].view(b, d).requires_grad_() for _ in range(2)]
+
+
+def step(z, preset="paper", **options) -> None:
+    risk, missing = torch.rand(len(z[0])), torch.rand(len(z[0]))
+    F.clef(*z, risk, missing, preset=preset, backend="triton", **options).backward()
+
+
+def launched(gpu, *args, **options):
+    gpu.launches.clear()
+    step(*args, **options)
+    return list(gpu.launches)
+
+
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_a_second_pass_launches_the_same_without_asking(gpu, lookups, preset):
+    z = views()
+    first = launched(gpu, z, preset)
+    assert [launch.name for launch in first][:4] == ["prepare", "risk_vectors", "forward", "finish"]
+    asked = len(lookups)
+    assert asked == len(first)
+    assert launched(gpu, views(), preset) == first
+    assert launched(gpu, views(), preset) == first
+    assert len(lookups) == asked
+
+
+CHANGES = {
+    "size": {"b": 42},
+    "width": {"d": 16},
+    "dtype": {"dtype": torch.float16},
+    "alignment": {"offset": 1},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_pass_of_another_kind_is_launched_as_triton_would(gpu, lookups, monkeypatch, change):
+    step(views())
+    other = launched(gpu, views(**CHANGES[change]))
+    again = launched(gpu, views(**CHANGES[change]))
+    monkeypatch.setattr(triton_words, "_RECORDED", {})
+    asked = len(lookups)
+    assert launched(gpu, views(**CHANGES[change])) == other == again
+    assert len(lookups) > asked
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0.01},  # the maximum runs
+        {"alpha": 0.3},
+        {"similarity": "minmax"},
+        {"weight_norm": "mean"},
+        {"align_weight": 0.0},
+    ],
+    ids=str,
+)
+def test_another_option_is_another_kind(gpu, options):
+    step(views())
+    assert launched(gpu, views(), **options) != launched(gpu, views())
+
+
+def test_a_temperature_is_read_anew_by_every_pass(gpu):
+    """Its value is no part of the kind: a schedule may change it with every step."""
+    first, second = (launched(gpu, views(), temperature=tau) for tau in (0.2, 0.1))
+    kinds = len(triton_words._RECORDED)
+    third = launched(gpu, views(), temperature=0.3)
+    assert len(triton_words._RECORDED) == kinds == 2
+    for launches, tau in ((first, 0.2), (second, 0.1), (third, 0.3)):
+        assert tau in next(launch for launch in launches if launch.name == "forward").arguments
+
+
+def test_a_gradient_of_only_some_statistics_is_another_kind(gpu):
+    z = views()
+    terms = F.clef(*z, torch.rand(40), backend="triton", return_terms=True)
+    terms.contrastive.backward(retain_graph=True)
+    kinds = len(triton_words._RECORDED)
+    terms.alignment.backward()
+    assert len(triton_words._RECORDED) == kinds + 1
+
+
+def test_kinds_are_forgotten_before_there_are_too_many(gpu, monkeypatch):
+    monkeypatch.setattr(triton_words, "MOST_RECORDED", 4)
+    for b in (4, 6, 8, 10):
+        step(views(b=b))
+    assert len(triton_words._RECORDED) <= 4
+
+
+def test_a_pass_that_fails_is_not_recorded(gpu, monkeypatch):
+    step(views())
+    triton_words._RECORDED.clear()
+    run = JITFunction.run
+
+    def fails(self, *args, **kwargs):
+        if self.__name__ == "finish":
+            raise RuntimeError("out of memory")
+        return run(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JITFunction, "run", fails)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            step(views())
+    expected = launched(gpu, views())
+    assert launched(gpu, views()) == expected
