@@ -1,7 +1,7 @@
 # make demo          pretrain on a synthetic cohort and write a report
 # make test          the test suite (test-python); on Linux beside it test-triton, the GPU kernels without a GPU (interpreted, and compiled
 #                    ahead of time), in an environment for each version of Triton that is supported
-# make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON)
+# make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON), in at most nine minutes
 # make lint          ruff and mypy
 # make sanitize      the kernel tests on builds with the thread, address and undefined-behaviour sanitizers (needs GCC);
 #                    sanitize-thread and sanitize-address are the two halves
@@ -57,8 +57,14 @@ $(TRITONS:%=test-triton-%): test-triton-%: .venv-triton-%/.installed
 		tests/losses/test_family.py -k triton
 	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels
 
+# Compiling a thousand kernels takes all cores, where pytest-xdist is there to use them; a kernel may hang, which
+# pytest-timeout ends. The interrupt comes in time to read the failures found by then within ten minutes.
+has = $(if $(shell $(PYTHON) -c 'import $(1)' 2>&1),,$(2))
 test-gpu:
-	PYTHONPATH=. $(PYTHON) -m pytest tests/kernels tests/losses/test_family.py -k triton
+	PYTHONPATH=. timeout --signal INT --kill-after 20 540 $(PYTHON) -u -m pytest tests/kernels \
+		tests/losses/test_family.py -k triton --verbose --tb=short \
+		$(call has,xdist,--numprocesses auto --maxprocesses 12) \
+		$(call has,pytest_timeout,--timeout 120 --timeout-method thread)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

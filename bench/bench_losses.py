@@ -20,7 +20,7 @@ import large
 import machine
 import torch
 from bench_tables import goals_table, results_table
-from cases import CASES, Case, Measurement, inputs, spread
+from cases import CASES, Case, CpuMeasurement, inputs, spread
 from gate import gate
 from memory import on_cpu
 from variants import PEERS, Data, Loss, seconds, variants
@@ -71,7 +71,7 @@ def interleaved(losses: dict[str, Loss], data: Data, rounds: int, budget: float)
     return times
 
 
-def measure(case: Case, times: dict[str, list[float]], fma_rate: float | None) -> list[Measurement]:
+def measure(case: Case, times: dict[str, list[float]], fma_rate: float | None) -> list[CpuMeasurement]:
     """Statistics of the times of a case's variants, and their memory."""
     results = []
     for name, values in times.items():
@@ -80,7 +80,7 @@ def measure(case: Case, times: dict[str, list[float]], fma_rate: float | None) -
         share = None if rate is None or fma_rate is None else rate / fma_rate
         used = on_cpu(case, name)
         mib = None if used is None else used.mib
-        results.append(Measurement(case, name, median, quartiles, len(values), mib, rate, share))
+        results.append(CpuMeasurement(case, name, median, quartiles, len(values), mib, rate, share))
     return results
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     options = parse()
     if options.large:
         return large.main(options.variants or "^cpp$", options.out or RESULTS)
-    results: list[Measurement] = []
+    results: list[CpuMeasurement] = []
     notes: list[str] = []
     fma_rates: list[float] = []
     for case in CASES:

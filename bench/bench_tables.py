@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from cases import DTYPES, Case, Measurement
+from cases import DTYPES, Case, CpuMeasurement, Measurement
 from variants import COMPILED, LIGHTLY, METRIC, METRIC_LARGEST_N, PEERS, PLAIN
 
 BEST_PEERS = (PLAIN, COMPILED, LIGHTLY)
 OWN = "cpp"
+M = TypeVar("M", bound=Measurement)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ FMA_GOAL = 0.6
 FMA_CASES = [Case("clef official", 8192, 256), Case("ntxent", 8192, 256)]
 
 
-def results_table(results: Sequence[Measurement], header: dict[str, str], notes: list[str]) -> str:
+def results_table(results: Sequence[CpuMeasurement], header: dict[str, str], notes: list[str]) -> str:
     """Every measurement, with its speed relative to the plain variant and to the fastest peer."""
     lines = [
         ", ".join(f"{k} {v}" for k, v in header.items()),
@@ -60,7 +62,7 @@ def results_table(results: Sequence[Measurement], header: dict[str, str], notes:
     return "\n".join(lines) + "\n"
 
 
-def goals_table(results: Sequence[Measurement]) -> str:
+def goals_table(results: Sequence[CpuMeasurement]) -> str:
     """What was aimed at, and what was reached."""
     lines = [
         f"| goal for {OWN} | against | aim | measured | reached |",
@@ -79,7 +81,7 @@ def goals_table(results: Sequence[Measurement]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def fastest(results: Sequence[Measurement], case: Case, names: tuple[str, ...]) -> Measurement | None:
+def fastest(results: Sequence[M], case: Case, names: tuple[str, ...]) -> M | None:
     """The fastest of some variants of a case; None where none was measured."""
     found = [m for m in results if m.case == case and m.variant in names]
     return min(found, key=lambda m: m.milliseconds, default=None)

@@ -46,8 +46,6 @@ class Measurement:
         quartiles: Lower and upper quartile of the same.
         rounds: How many.
         peak_mib: Memory beyond inputs and gradients; None where it could not be measured.
-        flop_rate: The case's useful arithmetic per second; None for variants that are not ecgloss's.
-        fma_share: The same, as a fraction of what the machine's multiply-add units do; None where that is unknown.
     """
 
     case: Case
@@ -56,6 +54,17 @@ class Measurement:
     quartiles: tuple[float, float]
     rounds: int
     peak_mib: float | None
+
+
+@dataclass(frozen=True)
+class CpuMeasurement(Measurement):
+    """One variant of one case on a CPU.
+
+    Attributes:
+        flop_rate: The case's useful arithmetic per second; None for variants that are not ecgloss's.
+        fma_share: The same, as a fraction of what the machine's multiply-add units do; None where that is unknown.
+    """
+
     flop_rate: float | None = None
     fma_share: float | None = None
 

@@ -6,12 +6,10 @@ import datetime
 import importlib
 import importlib.metadata
 import platform
-import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
-from clock import milliseconds
 
 
 def describe(device: str) -> dict[str, str]:
@@ -35,15 +33,6 @@ def processor(device: str) -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
-
-
-def matrix_rate(dtype: str, device: str, size: int) -> float:
-    """Multiply-adds of a product of random square matrices, in flop/s, with the precision of fp32 products set now."""
-    g = torch.Generator(device).manual_seed(7)
-    a, b = (torch.randn(size, size, generator=g, device=device).to(getattr(torch, dtype)) for _ in range(2))
-    out = torch.empty_like(a)
-    times = [milliseconds(lambda: torch.mm(a, b, out=out), 1, device) for _ in range(13)]
-    return 2 * size**3 / (statistics.median(times[3:]) / 1000)
 
 
 def fma_rate(seconds: float = 0.2) -> float | None:

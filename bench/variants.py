@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import plain
 import torch
 from cases import INFONCE, Case
+from guard import one_line
 from torch import Tensor
 
 import ecgloss
@@ -38,11 +40,24 @@ def variants(case: Case, device: str) -> dict[str, Loss]:
     for name in ecgloss_backends(device):
         if name != "reference" or case.n <= REFERENCE_LARGEST_N:
             found[name] = backend(case.loss, name)
-    if case.loss == "ntxent":
-        found.update(_libraries(case))
-    if case.loss == INFONCE and hasattr(torch.nn.functional, "linear_cross_entropy"):
-        found[LINEAR] = _linear_cross_entropy
+    missing = absent(case)
+    for name, loss in _others(case.loss).items():
+        if name not in missing:
+            found[name] = loss
     return found
+
+
+def absent(case: Case) -> dict[str, str]:
+    """Peers that offer the case's loss and cannot be measured, and why."""
+    if case.loss == INFONCE:
+        here = hasattr(torch.nn.functional, "linear_cross_entropy")
+        return {} if here else {LINEAR: f"torch {torch.__version__} does not have it"}
+    if case.loss != "ntxent":
+        return {}
+    reasons = {LIGHTLY: _imported("lightly.loss")[1], METRIC: _imported("pytorch_metric_learning.losses")[1]}
+    if case.n > METRIC_LARGEST_N and not reasons[METRIC]:
+        reasons[METRIC] = f"N x N^2 numbers, measured at N <= {METRIC_LARGEST_N:,} only"
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def ecgloss_backends(device: str) -> list[str]:
@@ -83,16 +98,41 @@ def _plain(loss: str) -> Loss:
     return plain.clef_official if loss == "clef official" else plain.clef_paper
 
 
-def _libraries(case: Case) -> dict[str, Loss]:
-    """NT-Xent of other libraries."""
-    found: dict[str, Loss] = {}
-    if importlib.util.find_spec("lightly"):
-        lightly = importlib.import_module("lightly.loss").NTXentLoss(temperature=TEMPERATURE)
-        found[LIGHTLY] = lambda a, b, risk: lightly(a, b)
-    if importlib.util.find_spec("pytorch_metric_learning") and case.n <= METRIC_LARGEST_N:
-        metric = importlib.import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=TEMPERATURE)
-        found[METRIC] = lambda a, b, risk: metric(torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2))
-    return found
+def _others(loss: str) -> dict[str, Loss]:
+    """A loss as other libraries have it, and torch itself; to be called where they are there."""
+    if loss == INFONCE:
+        return {LINEAR: _linear_cross_entropy}
+    return {LIGHTLY: _lightly, METRIC: _metric_learning} if loss == "ntxent" else {}
+
+
+@cache
+def _imported(name: str) -> tuple[Any, str]:
+    """A module, or None and why it is not to be had."""
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        return None, "not installed"
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:  # made for other versions of what they import, libraries fail in many ways
+        return None, one_line(error)
+
+
+@cache
+def _criterion(module: str) -> Any:
+    """NT-Xent of a library."""
+    return _imported(module)[0].NTXentLoss(temperature=TEMPERATURE)
+
+
+def _lightly(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
+    """NT-Xent of lightly."""
+    loss: Tensor = _criterion("lightly.loss")(a, b)
+    return loss
+
+
+def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
+    """NT-Xent of pytorch-metric-learning, which is told which rows belong together."""
+    samples = torch.arange(len(a), device=a.device).repeat(2)
+    loss: Tensor = _criterion("pytorch_metric_learning.losses")(torch.cat([a, b]), samples)
+    return loss
 
 
 def _infonce(q: Tensor, k: Tensor, name: str) -> Tensor:

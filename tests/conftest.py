@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -30,3 +30,21 @@ def real_data() -> Callable[[str], Path]:
 def rng() -> torch.Generator:
     """A seeded torch generator."""
     return torch.Generator().manual_seed(20)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Leave a process whose GPU is unusable since a test failed, where every further test would fail as well.
+
+    pytest-xdist starts another process for the tests that are left; without it the run ends.
+    """
+    failed = item.session.testsfailed
+    result = yield
+    if item.session.testsfailed > failed and torch.cuda.is_initialized():
+        try:
+            torch.cuda.synchronize()
+        except Exception as error:  # of a class that differs between versions of torch
+            if hasattr(item.config, "workerinput"):
+                os._exit(1)
+            pytest.exit(f"the GPU is unusable after {item.nodeid}: {error}", returncode=1)
+    return result

@@ -86,7 +86,7 @@ def test_goals_are_reported_as_reached_missed_or_not_measured(bench):
     cases, tables = bench("cases"), bench("bench_tables")
 
     def measured(case, variant, milliseconds, share=None):
-        return cases.Measurement(case, variant, milliseconds, (milliseconds, milliseconds), 3, 1.0, None, share)
+        return cases.CpuMeasurement(case, variant, milliseconds, (milliseconds, milliseconds), 3, 1.0, None, share)
 
     clef, ntxent = cases.Case("clef official", 8192, 256), cases.Case("ntxent", 8192, 256)
     results = [

@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +17,6 @@ from torch.nn import functional as torch_f
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "bench" / "bench_gpu.py"
-
-
-def measured(bench, case, variant, milliseconds, mib=1.0):
-    return bench("gpu_cases").GpuMeasurement(case, variant, milliseconds, (milliseconds, milliseconds), 3, mib)
 
 
 def bf16(bench, loss, n, d=256):
@@ -104,9 +101,20 @@ def test_every_size_is_measured_once_the_most_telling_first(bench):
     assert asked <= set(cases)
     goals = {limit.case for limit in bench("gpu_tables").LIMITS} | {goal.case for goal in bench("gpu_tables").GOALS}
     assert goals <= set(cases)
-    groups = [(case.dtype, case.d == 256) for case in cases]
-    order = [("bfloat16", True), ("bfloat16", False), ("float32", True), ("float32", False)]
-    assert groups == sorted(groups, key=order.index)
+
+    def group(case):
+        first = "" if case.d == 256 and case.dtype == "bfloat16" else case.loss in ("clef official", "ntxent")
+        return case.dtype, case.d == 256, first
+
+    assert [name for name, _ in groupby(cases, group)] == [
+        ("bfloat16", True, ""),
+        ("float32", True, True),
+        ("bfloat16", False, True),
+        ("float32", False, True),
+        ("float32", True, False),
+        ("bfloat16", False, False),
+        ("float32", False, False),
+    ]
 
 
 def test_what_cannot_fit_or_be_afforded_is_not_tried(bench, monkeypatch):
@@ -122,26 +130,39 @@ def test_what_cannot_fit_or_be_afforded_is_not_tried(bench, monkeypatch):
     assert reason("triton", 131072) is None
     assert reason("plain compiled", 2048) is None
     assert reason("plain compiled", 2048, 512) is not None
+    compiled = [case for case in gpu_cases.GPU_CASES if gpu_cases.worth_compiling(case)]
+    assert {case.n for case in compiled if case.dtype == "float32"} == {512, 2048, 8192}
+    assert {goal.case for goal in bench("gpu_tables").GOALS} <= set(compiled)
     nearly, over = gpu_cases.Budget(10.0), gpu_cases.Budget(-1.0)
     assert reason("plain compiled", 2048, budget=nearly) == "no time left to compile"
     assert reason("triton", 2048, budget=nearly) is None
     assert reason("triton", 2048, budget=over) == "no time left"
 
 
+def run(bench, variants, monkeypatch, cases=(), seconds=60.0):
+    """A run on the CPU of variants given by name, without kernels."""
+    monkeypatch.setattr(bench("admission"), "variants", lambda case, device: variants)
+    budget = bench("gpu_cases").Budget(seconds)
+    kernels = bench("kernel_gates").KernelGates("cpu", budget, cases)
+    admission = bench("admission").Admission("cpu", budget, "", kernels)
+    return bench("gpu_run").Run("cpu", budget, bench("clock").Effort(rounds=3), admission)
+
+
+def journal(bench, a_run, folder):
+    rates = dict.fromkeys(("float32", "bfloat16"), bench("matrix_rates").Rate(1e12, 0.1))
+    header = {"device": "none", "date": "2026-01-02"}
+    return bench("bench_gpu").Journal(a_run, bench("matrix_rates").MatrixRates(rates), header, folder / "losses-none")
+
+
 def test_cases_a_run_has_no_time_for_are_named(bench, monkeypatch, capsys, tmp_path):
-    bench_gpu, case = bench("bench_gpu"), bf16(bench, "ntxent", 131072)
-    words = ["bench_gpu.py", "--dry-run", "--budget-seconds", "0", "--out", str(tmp_path / "none")]
-    monkeypatch.setattr(sys, "argv", words)
-    bench_gpu.main()
-    assert "0 of 8 cases reached" in capsys.readouterr().out
-    run = bench("gpu_run").Run("cpu", bench("gpu_cases").Budget(0.0), bench("clock").Effort(), "", {})
-    bench_gpu.write(run, {"device": "none"}, [case], tmp_path / "losses-none")
+    case = bf16(bench, "ntxent", 131072)
+    journal(bench, run(bench, {}, monkeypatch, seconds=0.0), tmp_path).measure([case])
+    assert "0 of 1 cases reached" in capsys.readouterr().out
     text = (tmp_path / "losses-none.md").read_text(encoding="utf-8")
     assert "- all variants: not reached in time: ntxent 131072 256 bf16\n" in text
 
 
 def test_a_variant_that_fails_leaves_the_others_of_its_case_measured(bench, monkeypatch):
-    gpu_run, gpu_cases, clock = bench("gpu_run"), bench("gpu_cases"), bench("clock")
     good = bench("variants").backend("ntxent", "chunked")
     calls = []
 
@@ -154,15 +175,100 @@ def test_a_variant_that_fails_leaves_the_others_of_its_case_measured(bench, monk
     def dies(a, b, risk):
         raise RuntimeError("unsupported\nlong trace")
 
-    variants = {"dies": dies, "later": dies_later, "wrong": unmasked, "good": good}
-    monkeypatch.setattr(gpu_run, "variants", lambda case, device: variants)
-    run = gpu_run.Run("cpu", gpu_cases.Budget(60.0), clock.Effort(rounds=3), "", {"bfloat16": 1e12})
-    run.measure(bf16(bench, "ntxent", 64, 16))
-    assert [m.variant for m in run.results] == ["good"]
-    reasons = {note.variant: note.reason for note in run.notes}
+    a_run = run(bench, {"dies": dies, "later": dies_later, "wrong": unmasked, "good": good}, monkeypatch)
+    a_run.measure(bf16(bench, "ntxent", 64, 16))
+    assert [m.variant for m in a_run.results] == ["good"]
+    reasons = {note.variant: note.reason for note in a_run.notes}
     assert reasons["dies"] == "RuntimeError: unsupported"
     assert reasons["later"] == "out of memory"
     assert reasons["wrong"].startswith("ArithmeticError: wrong by ")
+
+
+@pytest.mark.parametrize("broken", ["inputs", "admission"])
+def test_a_case_that_cannot_be_prepared_does_not_end_the_run(bench, monkeypatch, broken):
+    def fails(*words):
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    a_run = run(bench, {}, monkeypatch)
+    module, name = ("gpu_run", "inputs") if broken == "inputs" else ("admission", "variants")
+    monkeypatch.setattr(bench(module), name, fails)
+    case = bf16(bench, "ntxent", 64, 16)
+    a_run.measure(case)
+    assert a_run.notes == [bench("gpu_cases").Note(case, "all variants", "out of memory")]
+
+
+def test_a_lost_gpu_ends_the_run_with_everything_written(bench, monkeypatch, tmp_path):
+    guard, good = bench("guard"), bench("variants").backend("ntxent", "chunked")
+    kill = []
+
+    def lethal(a, b, risk):
+        if kill:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nlong advice")
+        return good(a, b, risk)
+
+    def unusable(device):
+        if kill:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    cases = [bf16(bench, "ntxent", n, 16) for n in (64, 66, 68)]
+    a_run = run(bench, {"lethal": lethal}, monkeypatch)
+    a_journal = journal(bench, a_run, tmp_path)
+    monkeypatch.setattr(guard, "release", unusable)
+    add = a_run._add
+    a_run._add = lambda *words: (add(*words), kill.append(True))
+    with pytest.raises(guard.DeviceLost):
+        a_journal.measure(cases)
+    content = json.loads((tmp_path / "losses-none.json").read_text(encoding="utf-8"))
+    assert [m["case"]["n"] for m in content["results"]] == [64]
+    lost = "DeviceLost: the GPU is unusable after RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert content["header"]["ended early by"] == lost
+    reasons = {n["case"]["n"]: n["reason"] for n in content["notes"] if n["variant"] == "all variants"}
+    assert reasons == {66: f"not all measured: {lost}", 68: "not reached in time"}
+
+
+@pytest.fixture
+def imagined_gpu(bench, monkeypatch):
+    """Runs on "cuda" take place on the CPU, up to the capture of graphs."""
+    gpu_run, clock = bench("gpu_run"), bench("clock")
+    inputs, milliseconds = gpu_run.inputs, clock.milliseconds
+    monkeypatch.setattr(gpu_run, "inputs", lambda case, device: inputs(case, "cpu"))
+    monkeypatch.setattr(clock, "milliseconds", lambda call, repeats, device: milliseconds(call, repeats, "cpu"))
+    monkeypatch.setattr(bench("graphs"), "free_bytes", lambda: 2**37)
+    for module in ("gpu_run", "guard"):
+        monkeypatch.setattr(bench(module), "release", lambda device: None)
+
+
+def test_times_outlive_a_capture_that_breaks_the_gpu(bench, monkeypatch, imagined_gpu):
+    def breaks(loss, data):
+        raise bench("guard").DeviceLost("gone")
+
+    a_run = run(bench, {"good": bench("variants").backend("ntxent", "chunked")}, monkeypatch)
+    a_run.device = "cuda"
+    monkeypatch.setattr(bench("gpu_run"), "captured", breaks)
+    with pytest.raises(bench("guard").DeviceLost):
+        a_run.measure(bf16(bench, "ntxent", 64, 16))
+    assert [m.variant for m in a_run.results] == ["good"]
+
+
+def test_what_no_graph_can_hold_is_not_captured_and_what_failed_not_again(bench, monkeypatch, imagined_gpu):
+    names = ("good", "bad", "lightly", "pytorch-metric-learning")
+    losses = {name: bench("variants").backend("ntxent", "chunked") for name in names}
+    tried = []
+
+    def capture(loss, data):
+        tried.append(next(name for name in names if losses[name] is loss))
+        if tried[-1] == "bad":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return SimpleNamespace(replay=list)
+
+    a_run = run(bench, losses, monkeypatch)
+    a_run.device = "cuda"
+    monkeypatch.setattr(bench("gpu_run"), "captured", capture)
+    for n in (64, 66):
+        a_run.measure(bf16(bench, "ntxent", n, 16))
+    assert tried == ["good", "bad", "good"]
+    assert {m.variant: m.graph_rounds for m in a_run.results} == {"good": 3} | dict.fromkeys(names[1:], 0)
+    assert "bad as a CUDA graph, from here on" in {note.variant for note in a_run.notes}
 
 
 def test_long_calls_are_measured_once_and_others_at_least_three_times(bench):
@@ -175,42 +281,52 @@ def test_long_calls_are_measured_once_and_others_at_least_three_times(bench):
     assert effort.enough([0.1] * 5, 10)
 
 
-def test_goals_for_the_gpu_are_reached_missed_or_not_measured(bench):
-    clef = bf16(bench, "clef official", 8192)
-    large = bf16(bench, "clef official", 131072)
-    ntxent = [bf16(bench, "ntxent", n) for n in (512, 2048)]
-    results = [
-        measured(bench, clef, "triton", 0.34),
-        measured(bench, large, "triton", 61.0, mib=953.0),
-        measured(bench, ntxent[0], "triton", 1.0),
-        measured(bench, ntxent[0], "plain compiled", 1.1),
-        measured(bench, ntxent[1], "triton", 1.0),
-        measured(bench, ntxent[1], "plain compiled", 0.9),
-    ]
-    lines = bench("gpu_tables").goals_table(results).splitlines()
-    cells = {line.split(" | ")[0].removeprefix("| "): line.removesuffix(" |").split(" | ")[1:] for line in lines[2:]}
-    assert cells["time, clef official N = 8,192 D = 256 bf16"][1:] == ["at most 0.35 ms", "0.34 ms", "yes"]
-    assert cells["time, clef official N = 131,072 D = 256 bf16"][1:] == ["at most 60 ms", "61 ms", "no"]
-    memory = cells["memory beyond inputs and gradients, clef official N = 131,072 D = 256 bf16"]
-    assert memory[1:] == ["at most 954 MiB", "953 MiB", "yes"]
-    assert cells["speed, ntxent N = 512 D = 256 bf16"] == ["plain compiled", "1 x", "1.1 x", "yes"]
-    assert cells["speed, ntxent N = 2,048 D = 256 bf16"] == ["plain compiled", "1 x", "0.9 x", "no"]
-    assert cells["time, ntxent N = 8,192 D = 256 bf16"][2:] == ["-", "not measured"]
+def test_when_no_time_is_left_every_call_keeps_one_sample(bench):
+    effort = bench("clock").Effort(rounds=5, sample_ms=1e-3, single_ms=1000.0)
+    times, failures = bench("clock").interleaved({"a": list, "b": dict}, "cpu", effort, lambda: False)
+    assert {name: len(values) for name, values in times.items()} == {"a": 1, "b": 1}
+    assert failures == {}
 
 
-def test_readme_has_gpu_figures_only_from_a_gpu(bench, monkeypatch, tmp_path):
-    tables = bench("readme_tables")
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    case = {"loss": "ntxent", "n": 128, "d": 256, "dtype": "bfloat16"}
-    result = {"case": case, "variant": "triton", "milliseconds": 0.125, "peak_mib": 2.0}
-    header = {"device": "A GPU", "torch": "2.11.0", "date": "2026-01-01"}
-    for name in ("cpu", "dry-run"):
-        content = {"header": header, "results": [result]}
-        (tmp_path / f"losses-{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    assert tables.gpu() == tables.NO_GPU
-    content = {"header": header | {"CUDA": "13.0"}, "results": [result]}
-    (tmp_path / "losses-a-gpu.json").write_text(json.dumps(content), encoding="utf-8")
-    text = tables.gpu()
-    assert "[bench/results/losses-a-gpu.md](bench/results/losses-a-gpu.md)" in text
-    assert "| ntxent | 128 | 256 | - | - | - | 0.12 ms, 2 MiB |" in text
-    assert "A GPU, bf16, torch 2.11.0, 2026-01-01; medians of interleaved runs." in text
+def test_a_sample_does_not_begin_on_an_idle_gpu(bench, monkeypatch):
+    done = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            done.append("event")
+
+        def record(self):
+            done.append("record")
+
+        def synchronize(self):
+            done.append("wait")
+
+        def elapsed_time(self, end):
+            return 6.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("idle"))
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("pause"))
+    assert bench("clock").milliseconds(lambda: done.append("call"), 3, "cuda") == 2.0
+    assert done[2:] == ["idle", "pause", "record", "call", "call", "call", "record", "wait"]
+
+
+def test_peers_that_are_not_here_are_named(bench, monkeypatch):
+    variants = bench("variants")
+    case, infonce = bf16(bench, "ntxent", 512), bf16(bench, "infonce", 512)
+    monkeypatch.setattr(variants.importlib.util, "find_spec", lambda name: None if name == "lightly" else object())
+
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(variants.importlib, "import_module", broken)
+    monkeypatch.delattr(torch.nn.functional, "linear_cross_entropy", raising=False)
+    reasons = variants.absent(case)
+    assert reasons["lightly"] == "not installed"
+    assert reasons["pytorch-metric-learning"] == "RuntimeError: operator torchvision::nms does not exist"
+    assert variants.absent(infonce) == {"F.linear_cross_entropy": f"torch {torch.__version__} does not have it"}
+    assert not set(reasons) & set(variants.variants(case, "cpu"))
+    assert variants.absent(bf16(bench, "clef paper", 512)) == {}
+    a_run = run(bench, {}, monkeypatch)
+    a_run.measure(infonce)
+    assert [note.variant for note in a_run.notes] == ["F.linear_cross_entropy"]
