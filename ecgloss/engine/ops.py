@@ -7,12 +7,14 @@ need no copy. What the ops are told of a rule is :class:`ecgloss.engine.descript
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ecgloss.engine import cpp_kernels, triton_kernels
+from ecgloss.engine.cpp_kernels import sizes_of
 from ecgloss.engine.normalise import refuse_gradient
 
 _SIDE = (
@@ -49,7 +51,7 @@ def run(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *re
 def _differentiable(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any) -> Any:
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, q2, k, temperature)):
         return _PairStats.apply(q, q2, k, temperature, rest)
-    return _below_autograd(_FORWARD, _ENGINES[rest[-1]].forward, q, q2, k, temperature, *rest)
+    return _below_autograd(_FORWARD, _engine(rest[-1]).forward, q, q2, k, temperature, *rest)
 
 
 def _below_autograd(op: Any, implementation: Any, *arguments: Any) -> Any:
@@ -72,13 +74,13 @@ class _PairStats(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, rest: tuple[Any, ...]
     ) -> Any:
-        outputs = _below_autograd(_FORWARD, _ENGINES[rest[-1]].forward, q, q2, k, temperature, *rest)
+        outputs = _below_autograd(_FORWARD, _engine(rest[-1]).forward, q, q2, k, temperature, *rest)
         panels, saved = outputs[-2:]
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(panels, saved)
         ctx.save_for_backward(panels, saved, temperature)
         ctx.rest = rest  # side information is data, without gradient
-        ctx.sizes = cpp_kernels.sizes_of(q, q2, k)
+        ctx.sizes = sizes_of(q, q2, k)
         ctx.dtypes = (q.dtype, q.dtype if k is None else k.dtype)
         return outputs
 
@@ -86,33 +88,38 @@ class _PairStats(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[:4]
         arguments = (*grads[:4], *ctx.saved_tensors, *ctx.rest, ctx.sizes, *ctx.dtypes, wanted)
-        gradients = _below_autograd(_BACKWARD, _ENGINES[ctx.rest[-1]].backward, *arguments)
+        gradients = _below_autograd(_BACKWARD, _engine(ctx.rest[-1]).backward, *arguments)
         if torch.is_grad_enabled():  # create_graph=True
             gradients = [refuse_gradient(g.detach().requires_grad_()) for g in gradients]
         return (*(g if wants else None for g, wants in zip(gradients, wanted)), None)
 
 
+@functools.cache
+def _engine(name: str) -> Any:
+    """The module behind the ops' word for it, imported when it is first used."""
+    return importlib.import_module(f"ecgloss.engine.{name}_kernels")
+
+
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_FORWARD_ENGINE]].forward(*arguments)
+    outputs: tuple[Tensor, ...] = _engine(arguments[_FORWARD_ENGINE]).forward(*arguments)
     return outputs
 
 
 def _forward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_FORWARD_ENGINE]].forward_shapes(*arguments)
+    outputs: tuple[Tensor, ...] = _engine(arguments[_FORWARD_ENGINE]).forward_shapes(*arguments)
     return outputs
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_BACKWARD_ENGINE]].backward(*arguments)
+    outputs: tuple[Tensor, ...] = _engine(arguments[_BACKWARD_ENGINE]).backward(*arguments)
     return outputs
 
 
 def _backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _ENGINES[arguments[_BACKWARD_ENGINE]].backward_shapes(*arguments)
+    outputs: tuple[Tensor, ...] = _engine(arguments[_BACKWARD_ENGINE]).backward_shapes(*arguments)
     return outputs
 
 
-_ENGINES: dict[str, Any] = {"cpp": cpp_kernels, "triton": triton_kernels}
 _FORWARD_ENGINE, _BACKWARD_ENGINE = -1, -5  # where an op's arguments name the engine
 _FORWARD = torch.ops.ecgloss.pair_stats.default
 _BACKWARD = torch.ops.ecgloss.pair_stats_backward.default
