@@ -41,6 +41,17 @@ POSITIVE_SUM = tl.constexpr(4)
 POSITIVE_COUNT = tl.constexpr(5)
 STATISTICS = 9
 
+# Lines of the sums that blocks of rows leave behind, fp64.
+SUM_ENTROPY = tl.constexpr(0)
+SUM_X = tl.constexpr(1)  # X = S - CENTRE
+SUM_X2 = tl.constexpr(2)
+SUM_XW = tl.constexpr(3)
+SUM_W = tl.constexpr(4)
+SUM_W2 = tl.constexpr(5)
+SUM_LOWEST = tl.constexpr(6)  # least and largest S
+SUM_HIGHEST = tl.constexpr(7)
+SUMS = 8
+
 # Numbers a batch leaves behind.
 NEUTRAL = tl.constexpr(0)  # D - alpha of pairs with an unknown risk
 FALLBACK = tl.constexpr(1)  # mean of D

@@ -5,7 +5,7 @@
               X = S - base_i: sums of X, X^2, X W, W, W^2, and the least X
 
 A program owns BLOCK_M rows and one of ``splits`` parts of the columns, and leaves its sums in partials (splits,
-STATISTICS, N); :mod:`ecgloss.kernels.finish` adds them up. One exponential per pair. Budget with D = 256, 128 x 64
+STATISTICS, N); :mod:`ecgloss.kernels.merge` adds them up. One exponential per pair. Budget with D = 256, 128 x 64
 tiles and eight warps: the rows 64 KiB and two tiles of columns 64 KiB of shared memory; 32 accumulators per thread.
 """
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .finish import load_parts, merge_parts
 from .forms import (
     COUNT,
     INVERSE,
@@ -27,6 +26,7 @@ from .forms import (
     STATISTICS,
     TOTAL,
 )
+from .merge import load_parts, merge_parts
 from .relation import relate
 from .tile import (
     LN2,

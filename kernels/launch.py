@@ -1,6 +1,6 @@
 """Which kernels run in the forward pass, in which order: one launch over all pairs, small ones around it.
 
-    prepare (twice if rectangular) - risk_vectors - forward - finish            O(N D), O(B), O(N^2 D), O(N)
+    prepare (twice if rectangular) - risk_vectors - forward - merge_rows - finish    O(N D), O(B), O(N^2 D), O(N), O(N)
 
 Nothing here or in :mod:`.launch_backward` waits for the GPU, and nothing is tuned at run time.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from . import forms
@@ -17,6 +18,7 @@ from .forms import Relation, Weights
 from .forward import forward as forward_kernel
 from .forward_dense import dense_forward, merge_dense
 from .machine import architecture, choose_splits, precision, processors
+from .merge import merge_rows
 from .passes import Pass
 from .prepare import prepare
 from .problem import PAD, Problem, Rows
@@ -25,7 +27,6 @@ from .tiles import Tile, tile
 
 HELD = 4096  # numbers a program of a kernel over rows and D holds at once
 BLOCK = 256  # rows of a program that goes over vectors
-FINISH_BLOCK = 4096  # rows at a time, of a single program
 SMALL = {"num_warps": 4, "enable_fp_fusion": True}
 SideTables = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]  # values and labels of rows, of columns
 
@@ -35,10 +36,13 @@ def prepare_rows(
     others: tuple[Tensor, Tensor | None],
     rows: Rows,
     numbers: Tensor,
-    positives: bool,
+    begins: bool,
     run: Pass,
 ) -> None:
-    """Fill u and the vectors that embeddings alone determine; ``others`` hold the rows' ``positives``."""
+    """Fill u and the vectors that embeddings alone determine, of the rows that a batch ``begins`` with or its columns.
+
+    ``others`` are those they are compared with.
+    """
     (q, q2), (k, k2), problem = own, others, run.problem
     width, d = q.shape[1], rows.u.shape[1]
     columns = 1 << (d - 1).bit_length()
@@ -66,8 +70,8 @@ def prepare_rows(
         k.stride(0) if k2 is None else k2.stride(0),
         rows.side.shape[0],
         options=SMALL,
-        BEGINS=positives,
-        POSITIVES=positives and problem.positive is not None,
+        BEGINS=begins,
+        POSITIVES=begins and problem.positive is not None,
         BASED=problem.similarity == "minmax",
         D=d,
         COLUMNS=columns,
@@ -130,12 +134,13 @@ def forward(
     variant = {"RULE": p.rule, "ALIGN": p.similarity, "FIXED": p.fixed}
     run.launch(forward_kernel, programs, *given, options=options, **variant, **constants)
     views = p.m // normal if normal else 1
-    given = (partials, rows.side, statistics, loss, entropy, error, numbers, *run.tau, *p.term_weights)
-    given += (p.n, p.m, rows.blocks, p.m - len(p.excluded), views)
+    count = rows.blocks
+    sums = rows.side.new_empty(forms.SUMS, count, dtype=torch.float64)
+    given = (partials, rows.side, statistics, sums, numbers, *run.tau, p.n, p.m, count, p.m - len(p.excluded), views)
     variant = {"RULE": p.rule, "ALIGN": p.similarity, "POSITIVES": p.positive is not None, "SPLITS": splits}
-    block = min(FINISH_BLOCK, max(BLOCK, 1 << (p.n - 1).bit_length()))
-    options = {"num_warps": block // BLOCK, "enable_fp_fusion": True}
-    run.launch(finish, 1, *given, options=options, **variant, BLOCK=block)
+    run.launch(merge_rows, count, *given, options=SMALL, **variant, BLOCK=PAD)
+    given = (sums, loss, entropy, error, numbers, *p.term_weights, p.n, p.m, count)
+    run.launch(finish, 1, *given, options=SMALL, ALIGN=p.similarity, BLOCK=BLOCK)
 
 
 def blocks(sizes: Tile, how: str, d: int) -> dict[str, Any]:

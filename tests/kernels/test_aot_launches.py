@@ -78,18 +78,19 @@ def launched(monkeypatch, request):
 
 AROUND = {"prepare", "project"}
 EXPECTED = {
-    "uniform": {"forward", "finish", "coefficients", "backward"},
+    "uniform": {"forward", "merge_rows", "finish", "coefficients", "backward"},
     "clef official": {
         "risk_vectors",
         "forward",
+        "merge_rows",
         "finish",
         "coefficients",
         "backward",
         "count_ties",
         "add_low_gradient",
     },
-    "clef mean": {"risk_vectors", "forward", "finish", "coefficients", "backward"},
-    "risk queue, none": {"risk_vectors", "forward", "finish", "coefficients", "backward"},
+    "clef mean": {"risk_vectors", "forward", "merge_rows", "finish", "coefficients", "backward"},
+    "risk queue, none": {"risk_vectors", "forward", "merge_rows", "finish", "coefficients", "backward"},
     "features or labels": {"dense_forward", "merge_dense", "dense_coefficients", "dense_backward"},
     "gaussian, columns": {"dense_forward", "merge_dense", "dense_coefficients", "dense_backward"},
 }

@@ -70,7 +70,7 @@ def launched(gpu, *args, **options):
 def test_a_second_pass_launches_the_same_without_asking(gpu, lookups, preset):
     z = views()
     first = launched(gpu, z, preset)
-    assert [launch.name for launch in first][:4] == ["prepare", "risk_vectors", "forward", "finish"]
+    assert [launch.name for launch in first][:5] == ["prepare", "risk_vectors", "forward", "merge_rows", "finish"]
     asked = len(lookups)
     assert asked == len(first)
     assert launched(gpu, views(), preset) == first
