@@ -140,7 +140,7 @@ def resources(kernel: Kernel, tile: Any = None) -> Resources:
     tile = tile or launched_tile(kernel)
     compiled = compile_kernel(kernel, tile)
     text = compiled.asm["ptx" if "ptx" in compiled.asm else "amdgcn"]
-    registers, spills = _cuda_usage(compiled.asm["cubin"]) if "ptx" in compiled.asm else _hip_usage(text)
+    registers, spills = cuda_usage(compiled.asm["cubin"]) if "ptx" in compiled.asm else _hip_usage(text)
     width = f"/{tile.width}" if kernel.step == "backward" else ""
     counts = {name: len(re.findall(pattern, text)) for name, pattern in MATRIX_INSTRUCTIONS.items()}
     return Resources(
@@ -188,7 +188,7 @@ def _type(name: str, kernel: Kernel) -> str:
     return "fp32" if name in NUMBERS else "i32"
 
 
-def _cuda_usage(cubin: bytes) -> tuple[int, int]:
+def cuda_usage(cubin: bytes) -> tuple[int, int]:
     """Registers, and bytes of stack, of a thread."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

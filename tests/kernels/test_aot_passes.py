@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -18,16 +19,28 @@ if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
 
 from triton.runtime.jit import JITFunction
 
-SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "fake_gpu.py"
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+def load_script(name: str):
+    """A module of the benchmark, whose scripts lie beside each other and are no package."""
+    spec = spec_from_file_location(name, BENCH / f"{name}.py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look up their types
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def fake_gpu():
-    """The benchmark's; its scripts lie beside each other and are no package."""
-    spec = spec_from_file_location("fake_gpu", SCRIPT)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    yield load_script("fake_gpu")
+    del sys.modules["fake_gpu"]
+
+
+@pytest.fixture(scope="module")
+def registers_and_spills():
+    yield load_script("compile_kernels").cuda_usage
+    del sys.modules["compile_kernels"]
 
 
 @pytest.fixture
@@ -155,3 +168,20 @@ def test_a_pass_that_fails_is_not_recorded(gpu, monkeypatch):
             step(views())
     expected = launched(gpu, views())
     assert launched(gpu, views()) == expected
+
+
+@pytest.mark.parametrize("b", [64, 1024, 8192])
+@pytest.mark.parametrize("loss", ["official", "supcon"])
+def test_no_kernel_of_a_step_spills_at_any_size(gpu, registers_and_spills, loss, b):
+    """The number of parts of a row, which follows from the size, is compiled in."""
+    z = views(b, 64)
+    tau = torch.tensor(0.07, requires_grad=True)
+    if loss == "supcon":
+        F.supcon(torch.cat(z), torch.arange(2 * b) % 7, temperature=tau, backend="triton").backward()
+    else:
+        step(z, loss, temperature=tau)
+    kernels = {launch.kernel: launch.name for launch in gpu.launches}
+    assert len(kernels) >= 6
+    binaries = {handle: binary for binary, handle in gpu.loaded.items()}
+    for handle, name in kernels.items():
+        assert registers_and_spills(binaries[handle])[1] == 0, name
