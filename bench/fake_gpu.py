@@ -1,7 +1,7 @@
 """A GPU that is not there, for Triton's own launcher: kernels are compiled for it, loaded and launched, but never run.
 
 Tensors stay on the CPU. What was launched is in ``launches``, while the GPU is ``watched``. There is one per process:
-Triton keeps what it has loaded.
+Triton keeps what it has loaded. Arguments get as far as Triton's launcher, whose own parsing in C is left out.
 """
 
 from __future__ import annotations

@@ -51,8 +51,10 @@ def without_recordings(step: Step) -> Step:
 
     def asking() -> None:
         recorded, triton_words._RECORDED = triton_words._RECORDED, {}
-        step()
-        triton_words._RECORDED = recorded
+        try:
+            step()
+        finally:
+            triton_words._RECORDED = recorded
 
     return asking
 

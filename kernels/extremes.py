@@ -15,7 +15,7 @@ from .tile import chunked_products, load_rows, load_vector
 
 NEAR = tl.constexpr(2e-5)  # more than two ways of rounding S differ by
 TIE = tl.constexpr(5e-7)
-SUMMARY = tl.constexpr(256)  # blocks at a time
+SUMMARY = tl.constexpr(256)  # blocks of rows at a time
 
 
 @triton.jit
@@ -33,12 +33,32 @@ def comes_near(side, index, n, n_pad, numbers):
     return tl.sum((low <= tl.load(numbers + LOWEST) + NEAR).to(tl.int32), 0) > 0
 
 
+@triton.jit
+def least_of(lows, blocks):
+    """The least S of all blocks of rows."""
+    least = tl.zeros([SUMMARY], dtype=tl.float32) + float("inf")
+    for start in range(0, blocks, SUMMARY):
+        index = start + tl.arange(0, SUMMARY)
+        least = tl.minimum(least, tl.load(lows + index, mask=index < blocks, other=float("inf")))
+    return tl.min(least, 0)
+
+
+@triton.jit
+def total_of(counts, blocks):
+    """How many pairs are tied."""
+    count = tl.zeros([SUMMARY], dtype=tl.float32)
+    for start in range(0, blocks, SUMMARY):
+        index = start + tl.arange(0, SUMMARY)
+        count += tl.load(counts + index, mask=index < blocks, other=0.0)
+    return tl.maximum(tl.sum(count, 0), 1.0)
+
+
 @triton.jit(do_not_specialize=["n", "n_blocks"])
-def count_ties(
+def find_lows(
     u,  # [n_pad, D]
     side,  # [lines, n_pad]
     numbers,
-    ties,  # [2, n_pad // BLOCK]: the least S of a block of rows, and how many pairs are tied with it
+    lows,  # [n_pad // BLOCK]
     n,
     n_blocks,
     PRECISION: tl.constexpr,
@@ -46,40 +66,44 @@ def count_ties(
     BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Minima of blocks of rows, as the next kernel computes S."""
+    """The least S of every block of rows, as the next kernels compute it."""
     n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     low = tl.zeros([BLOCK], dtype=tl.float32) + float("inf")
-    count = tl.zeros([BLOCK], dtype=tl.float32)
     if comes_near(side, rows, n, n_pad, numbers):
         for col in range(0, n, BLOCK):
             cols = col + tl.arange(0, BLOCK)
             if comes_near(side, cols, n, n_pad, numbers):
                 low = tl.minimum(low, tl.min(similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K), 1))
-        limit = tl.min(low, 0) + TIE
+    tl.store(lows + tl.program_id(0), tl.min(low, 0))
+
+
+@triton.jit(do_not_specialize=["n", "n_blocks"])
+def count_ties(
+    u,  # [n_pad, D]
+    side,  # [lines, n_pad]
+    numbers,
+    lows,  # [n_pad // BLOCK]
+    counts,  # [n_pad // BLOCK]
+    n,
+    n_blocks,
+    PRECISION: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """How many pairs of every block of rows are tied."""
+    n_pad = n_blocks * PAD
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    count = tl.zeros([BLOCK], dtype=tl.float32)
+    if comes_near(side, rows, n, n_pad, numbers):
+        limit = least_of(lows, n_pad // BLOCK) + TIE
         for col in range(0, n, BLOCK):
             cols = col + tl.arange(0, BLOCK)
             if comes_near(side, cols, n, n_pad, numbers):
                 s = similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K)
                 count += tl.sum(tl.where(s <= limit, 1.0, 0.0), 1)
-    tl.store(ties + tl.program_id(0), tl.min(low, 0))
-    tl.store(ties + n_pad // BLOCK + tl.program_id(0), tl.sum(count, 0))
-
-
-@triton.jit
-def summarise(ties, blocks, BLOCK: tl.constexpr):
-    """The least S, and how many pairs attain it."""
-    least = tl.zeros([BLOCK], dtype=tl.float32) + float("inf")
-    for start in range(0, blocks, BLOCK):
-        index = start + tl.arange(0, BLOCK)
-        least = tl.minimum(least, tl.load(ties + index, mask=index < blocks, other=float("inf")))
-    low = tl.min(least, 0)
-    count = tl.zeros([BLOCK], dtype=tl.float32)
-    for start in range(0, blocks, BLOCK):
-        index = start + tl.arange(0, BLOCK)
-        tied = (tl.load(ties + index, mask=index < blocks, other=float("inf")) <= low + TIE) & (index < blocks)
-        count += tl.load(ties + blocks + index, mask=tied, other=0.0)
-    return low, tl.maximum(tl.sum(count, 0), 1.0)
+    tl.store(counts + tl.program_id(0), tl.sum(count, 0))
 
 
 @triton.jit(do_not_specialize=["n", "n_blocks"])
@@ -88,7 +112,8 @@ def add_low_gradient(
     side,  # [lines, n_pad]
     numbers,
     scales,
-    ties,  # [2, n_pad // BLOCK]
+    lows,  # [n_pad // BLOCK]
+    counts,  # [n_pad // BLOCK]
     out,  # [n_pad, D] fp32, added to
     n,
     n_blocks,
@@ -101,8 +126,8 @@ def add_low_gradient(
     n_pad = n_blocks * PAD
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     if comes_near(side, rows, n, n_pad, numbers):
-        low, count = summarise(ties, n_pad // BLOCK, SUMMARY)
-        gain = tl.load(scales + GAIN_LOW) / count
+        limit = least_of(lows, n_pad // BLOCK) + TIE
+        gain = tl.load(scales + GAIN_LOW) / total_of(counts, n_pad // BLOCK)
         for first in range(0, D, BLOCK_K):
             target = out + rows.to(tl.int64)[:, None] * D + first + tl.arange(0, BLOCK_K)[None, :]
             t = tl.load(target)
@@ -112,5 +137,5 @@ def add_low_gradient(
                     s = similarities(u, side, rows, cols, n, n_pad, PRECISION, D, BLOCK_K)
                     z = load_rows(u, cols, first, BLOCK_K, D).to(tl.float32)
                     z = z * (load_vector(side, INVERSE, cols, n_pad) * gain)[:, None]
-                    t = tl.dot(tl.where(s <= low + TIE, 1.0, 0.0), z, t, input_precision="ieee")
+                    t = tl.dot(tl.where(s <= limit, 1.0, 0.0), z, t, input_precision="ieee")
             tl.store(target, t)

@@ -1,6 +1,6 @@
 """Statistics of rows with at most one positive: NT-Xent, InfoNCE, MoCo, CLEF.
 
-    total_i = sum over the negatives of omega_ik 2^(x_ik - maximum)        x = (S_ik / tau + log omega) log2 e
+    total_i = sum over the negatives of w_ik 2^(x_ik - maximum)        x = S_ik / tau log2 e, + W log2 e for "softmax"
     error_i = sum (S_ik - 1 + W_ik)^2 for "cosine"; for "minmax", whose scale is not known before the end, moments of
               X = S - base_i: sums of X, X^2, X W, W, W^2, and the least X
 

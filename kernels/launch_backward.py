@@ -14,7 +14,7 @@ from . import forms
 from .backward import backward as backward_kernel
 from .backward_dense import dense_backward
 from .coefficients import coefficients, dense_coefficients
-from .extremes import add_low_gradient, count_ties
+from .extremes import add_low_gradient, count_ties, find_lows
 from .forms import Relation
 from .launch import BLOCK, HELD, SMALL, SideTables, blocks, options_of, plan
 from .machine import architecture, precision
@@ -174,12 +174,12 @@ def low_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, run
     """Add the gradient of min S to the first part."""
     how, _ = precision(rows.u, aligned=True)
     programs, d = rows.pad // TIE_BLOCK, rows.u.shape[1]
-    ties = rows.side.new_empty(2, programs)
+    lows, counts = rows.side.new_empty(programs), rows.side.new_empty(programs)
     constants = {"PRECISION": how, "D": d, "BLOCK": TIE_BLOCK, "BLOCK_K": min(d, 32)}
-    given: tuple[Any, ...] = (rows.u, rows.side, numbers, ties, rows.n, rows.blocks)
-    run.launch(count_ties, programs, *given, options=SMALL, **constants)
-    given = (rows.u, rows.side, numbers, scales, ties, parts, rows.n, rows.blocks)
-    run.launch(add_low_gradient, programs, *given, options=SMALL, **constants)
+    where, shape = (rows.u, rows.side, numbers), (rows.n, rows.blocks)
+    run.launch(find_lows, programs, *where, lows, *shape, options=SMALL, **constants)
+    run.launch(count_ties, programs, *where, lows, counts, *shape, options=SMALL, **constants)
+    run.launch(add_low_gradient, programs, *where, scales, lows, counts, parts, *shape, options=SMALL, **constants)
 
 
 def project_gradient(

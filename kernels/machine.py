@@ -53,10 +53,13 @@ def precision(u: Tensor, aligned: bool) -> tuple[str, str]:
 
 def tf32_allowed() -> bool:
     """Whether fp32 matrices may be multiplied in TF32: ``torch.set_float32_matmul_precision`` and its kin."""
-    setting: str = getattr(torch.backends.cuda.matmul, "fp32_precision", "")  # torch 2.9; the older getter then raises
-    if setting in ("", "none"):
+    setting: str = getattr(torch.backends.cuda.matmul, "fp32_precision", "none")  # since torch 2.9
+    if setting != "none":
+        return setting != "ieee"
+    try:
         return torch.get_float32_matmul_precision() != "highest"
-    return setting != "ieee"
+    except RuntimeError:  # it was set for another kind of device, by the newer way
+        return False
 
 
 @functools.lru_cache(maxsize=4096)

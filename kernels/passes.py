@@ -58,12 +58,16 @@ class Pass:
             constants: What it is compiled for, in the order of its parameters, behind the arguments.
         """
         if self._known is not None:
-            next(self._known)[(programs, 1, 1)](*arguments, *constants.values(), stream=self._stream)
+            compiled = next(self._known, None)
+            assert compiled is not None, f"{kernel.__name__}: a pass of its kind did not launch it before"
+            compiled[(programs, 1, 1)](*arguments, *constants.values(), stream=self._stream)
             return
         assert list(constants) == kernel.arg_names[len(arguments) :], f"{kernel.__name__}: constants out of order"
         self._launched.append(kernel[(programs, 1, 1)](*arguments, **constants, **options))
 
     def end(self) -> None:
         """All kernels were launched."""
-        if self._known is None and all(self._launched):
+        if self._known is not None:
+            assert next(self._known, None) is None, "a pass launched fewer kernels than one of its kind before"
+        elif all(self._launched):
             self._recording.kernels = tuple(self._launched)

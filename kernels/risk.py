@@ -96,4 +96,4 @@ def risk_vectors(
         neutral = slope * 2 * squares / tl.where(count > 1, count - 1, 1.0)
         tl.store(numbers + NEUTRAL, neutral.to(tl.float32))
         tl.store(numbers + FALLBACK, (neutral + alpha).to(tl.float32))
-        tl.store(numbers + BUMP, tl.where(largest == 0, 1.0, 0.0).to(tl.float32))
+        tl.store(numbers + BUMP, tl.where((largest == 0) & (alpha == 0), 1.0, 0.0).to(tl.float32))

@@ -36,7 +36,7 @@ sm90                   dense-backward  half   9999   64  32    64  128   8  2
 sm100                  forward         half    256  128  64  9999    -   8  2
 sm100                  forward         half    512  128  32  9999    -   8  2
 sm100                  forward         half   9999  128  64   128    -   8  2
-sm100                  moments         half    256   64  64  9999    -   8  2
+sm100                  moments         half    256  128  32  9999    -   8  2
 sm100                  moments         half   9999   64  64    64    -   8  2
 sm100                  backward        half    128  128  64  9999 9999   8  2
 sm100                  backward        half    256   64  64  9999 9999   8  2
@@ -57,7 +57,7 @@ sm100                  dense-forward   tensor 9999   64  32    32    -   8  2
 sm80,sm89,sm90,sm100   dense-backward  tensor 9999   32  32    32   32   4  2
 sm80,sm89,sm90,sm100   forward         ieee   9999   64  64    16    -   8  2
 sm80,sm89,sm90,sm100   moments,panel   ieee   9999   64  64    16    -   8  2
-sm80,sm89,sm90,sm100   backward        ieee    128   64  32    16  128   8  2
+sm80,sm89,sm90,sm100   backward        ieee    128   32  32    16  128   8  1
 sm80,sm89,sm90,sm100   dense-forward   ieee   9999   64  64    16    -   8  2
 sm80,sm89,sm90,sm100   dense-backward  ieee   9999   32  32    16   64   8  2
 

@@ -14,6 +14,8 @@ import triton.language as tl
 from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, RISK
 from .tile import LOG2E, load_vector
 
+NOTHING = tl.constexpr(1e-30)  # 1 / W of what weighs more, times any gain, is a number of fp32
+
 
 @triton.jit
 def risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE: tl.constexpr):
@@ -88,12 +90,12 @@ def exponents(s, w, scale, RULE: tl.constexpr, FIXED: tl.constexpr):
         return x + w * LOG2E
     if RULE.norm == "uniform" or FIXED:
         return x
-    return tl.where(w > 0, x, -float("inf"))  # only what weighs anything can be the maximum
+    return tl.where(w > NOTHING, x, -float("inf"))  # only what weighs anything can be the maximum
 
 
 @triton.jit
 def weighted(e, w, RULE: tl.constexpr):
-    """2^x with the weight that :func:`exponents` has left out: W is at least 1e-20 or 0, no logarithm is needed."""
+    """2^x with the weight that :func:`exponents` has left out; what weighs next to nothing it has cut off."""
     if RULE.norm == "none" or RULE.norm == "mean":
         return e * w
     return e

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import warnings
@@ -24,6 +26,7 @@ _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "r
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
 OLDEST_CAPABILITY = (8, 0)
+OLDEST_TRITON = (3, 5)
 NOT_BUILT = "not built (there was no compiler, or no installation)"
 
 
@@ -196,12 +199,24 @@ _OBSTACLE: list[str | None] = []  # found once
 def _find_triton_obstacle() -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed (PyTorch for CUDA brings it along); CUDA tensors use chunked"
+    version = _triton_version()
+    if version is not None and version < OLDEST_TRITON:
+        have, need = (".".join(map(str, x)) for x in (version, OLDEST_TRITON))
+        return f"Triton {have} is installed, the kernels need {need} (PyTorch 2.9 brings it along) or newer"
     if interpreted():
         return None
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     if torch.version.hip is None and torch.cuda.get_device_capability() < OLDEST_CAPABILITY:
         return "the kernels need a GPU of compute capability 8.0 or newer; CUDA tensors use chunked"
+    return None
+
+
+def _triton_version() -> tuple[int, ...] | None:
+    """Major and minor version of Triton by its package, whatever that is called; None where that is not known."""
+    for name in ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-windows"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return tuple(int(part) for part in importlib.metadata.version(name).split(".")[:2])
     return None
 
 

@@ -38,12 +38,13 @@ def _constant(x: float) -> Tensor:
     """x as a 0-d tensor on the host, the same one every time: nobody writes to it."""
     if torch.compiler.is_compiling():
         return torch.full((), x, dtype=torch.float64, device="cpu")
-    if x not in _CONSTANTS:
+    constant = _CONSTANTS.get(x)
+    if constant is None:
         if len(_CONSTANTS) > 100:  # a schedule's values are used once each
             _CONSTANTS.clear()
         with torch.inference_mode(False):  # an inference tensor could not be saved for a backward pass later on
-            _CONSTANTS[x] = torch.full((), x, dtype=torch.float64, device="cpu")
-    return _CONSTANTS[x]
+            _CONSTANTS[x] = constant = torch.full((), x, dtype=torch.float64, device="cpu")
+    return constant
 
 
 _CONSTANTS: dict[float, Tensor] = {}

@@ -92,7 +92,7 @@ def backward(
     dk = u.new_empty(m if wanted[2] else 0, width, dtype=k_dtype)
     dtau = temperature.new_zeros(())
     with _on(u):
-        run = begin("backward", u, (u, *upstream), side, temperature, sizes, words, (q_dtype, k_dtype, *wanted))
+        run = begin("backward", u, (u, saved, *upstream), side, temperature, sizes, words, (q_dtype, k_dtype, *wanted))
         rows, cols, batch = _buffers(u, saved, run.problem)
         tables = _tables(side, run.problem)
         gains, scales = launch.gains(rows, batch, upstream, run)
@@ -139,16 +139,16 @@ def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None, rule: list[in
 
 def _buffers(u: Tensor, saved: Tensor, p: Any) -> tuple[Any, Any, Tensor]:
     """Rows, columns and numbers of the batch, as views of what :func:`_empty_outputs` made."""
-    count = kernels_module("forms").NUMBERS
+    count, start = kernels_module("forms").NUMBERS, saved.storage_offset()
     end = saved.numel() - count
-    lines, numbers = end // u.shape[0], saved.as_strided((count,), (1,), end)
+    lines, numbers = end // u.shape[0], saved.as_strided((count,), (1,), start + end)
     rows_class, pad = kernels_module("problem").Rows, kernels_module("problem").padded_rows(p.n)
-    side = saved.as_strided((lines, pad), (pad, 1))
+    side = saved.as_strided((lines, pad), (pad, 1), start)
     if p.square:
         rows = rows_class(u, side, p.n)
         return rows, rows, numbers
     rest = u.shape[0] - pad
-    columns_side = saved.as_strided((lines, rest), (rest, 1), lines * pad)
+    columns_side = saved.as_strided((lines, rest), (rest, 1), start + lines * pad)
     return rows_class(u[:pad], side, p.n), rows_class(u[pad:], columns_side, p.m), numbers
 
 
@@ -193,7 +193,7 @@ def _resolve(described: RiskWeights, rows: Any, cols: Any, batch: Tensor, p: Any
         lines[:, : part.n] = risks.T
     batch[forms.NEUTRAL.value] = (1 - w.alpha) * w.neutral
     batch[forms.FALLBACK.value] = 0.0 if w.fallback is None else w.fallback
-    batch[forms.BUMP.value] = w.all_equal
+    batch[forms.BUMP.value] = w.all_equal if w.alpha == 0 else 0.0
 
 
 def _tables(side: tuple[Tensor | None, ...], p: Any) -> tuple[Tensor | None, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ecgloss.engine.description import SIMILARITIES
@@ -57,7 +58,7 @@ def begin(
     key = (
         name,
         where.device,
-        kernels_module("machine").tf32_allowed(),
+        where.dtype == torch.float32 and kernels_module("machine").tf32_allowed(),
         fixed,
         *sizes,
         *wanted,
@@ -68,11 +69,12 @@ def begin(
         *layout,
         *(_kind(x) for x in (*embeddings, *side, tau[0])),
     )
-    if key not in _RECORDED:
+    recording = _RECORDED.get(key)
+    if recording is None:
         if len(_RECORDED) >= MOST_RECORDED:
             _RECORDED.clear()
-        _RECORDED[key] = kernels_module("passes").Recording(_problem(side, sizes, words, fixed))
-    return kernels_module("passes").Pass(_RECORDED[key], tau)
+        _RECORDED[key] = recording = kernels_module("passes").Recording(_problem(side, sizes, words, fixed))
+    return kernels_module("passes").Pass(recording, tau)
 
 
 def _kind(x: Tensor | None) -> tuple[Any, ...] | None:

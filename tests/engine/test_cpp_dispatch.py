@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import warnings
@@ -77,6 +78,32 @@ def test_a_machine_without_a_gpu_says_so(monkeypatch):
     status = next(s for s in ecgloss.backends() if s.name == "triton")
     assert not status.usable
     assert "Triton is not installed" in status.note
+
+
+@pytest.mark.parametrize(
+    ("packages", "named"),
+    [
+        ({"triton": "3.2.0"}, "Triton 3.2 is installed"),
+        ({"pytorch-triton-rocm": "3.4.0+rocm"}, "Triton 3.4 is installed"),
+        ({"triton": "3.5.1"}, "no CUDA device"),
+        ({"triton-windows": "3.10.0.post1"}, "no CUDA device"),
+        ({}, "no CUDA device"),
+    ],
+    ids=str,
+)
+def test_a_triton_that_is_too_old_is_not_asked(packages, named, monkeypatch):
+    def version(name):
+        if name not in packages:
+            raise importlib.metadata.PackageNotFoundError
+        return packages[name]
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(dispatch, "interpreted", lambda: False)
+    obstacle = dispatch._find_triton_obstacle()
+    assert obstacle is not None
+    assert named in obstacle
 
 
 @needs_cpp

@@ -86,6 +86,7 @@ EXPECTED = {
         "finish",
         "coefficients",
         "backward",
+        "find_lows",
         "count_ties",
         "add_low_gradient",
     },

@@ -109,6 +109,46 @@ def test_risks_and_missing_fractions_may_be_columns_of_a_table(rng):
     assert torch.equal(F.clef(*z, table[:, 1], table[:, 2], backend="triton"), expected)
 
 
+@pytest.mark.parametrize("offset", [1, 4, 128])
+def test_what_was_saved_may_come_back_from_anywhere(offset, rng):
+    """As hooks do that keep saved tensors in the host's memory."""
+    z = [torch.randn(9, 5, generator=rng).to(TRITON_DEVICE).requires_grad_() for _ in range(2)]
+    risk = torch.rand(9, generator=rng).to(TRITON_DEVICE)
+
+    def unpack(x):
+        buffer = x.new_zeros(x.numel() + offset)
+        buffer[offset:] = x.flatten()
+        return buffer[offset:].view(x.shape)
+
+    for preset in ("paper", "official"):
+        expected = torch.autograd.grad(F.clef(*z, risk, preset=preset, backend="triton"), z)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: x, unpack):
+            loss = F.clef(*z, risk, preset=preset, backend="triton")
+        assert all(torch.equal(g, h) for g, h in zip(torch.autograd.grad(loss, z), expected))
+
+
+def test_equal_risks_weigh_nothing_more_than_missing_metadata_says(rng):
+    z = [torch.randn(9, 5, generator=rng).to(TRITON_DEVICE).requires_grad_() for _ in range(2)]
+    missing = torch.rand(9, generator=rng).to(TRITON_DEVICE)
+    for risk in (torch.full((9,), 0.1), torch.full((9,), torch.nan)):
+        for alpha in (0.0, 0.2):
+            mine, true = (
+                F.clef(*z, risk.to(TRITON_DEVICE), missing, weight_norm="mean", alpha=alpha, backend=backend)
+                for backend in ("triton", "reference")
+            )
+            torch.testing.assert_close(mine, true, rtol=2e-6, atol=0)
+            for g, h in zip(torch.autograd.grad(mine, z), torch.autograd.grad(true, z)):
+                torch.testing.assert_close(g, h, rtol=1e-4, atol=1e-6)
+
+
+def test_a_pair_that_weighs_next_to_nothing_is_finite(rng):
+    z = [torch.randn(2, 5, generator=rng).to(TRITON_DEVICE).requires_grad_() for _ in range(2)]
+    risk = torch.tensor([0.0, 1e-22], dtype=torch.float64).to(TRITON_DEVICE)
+    for tau in (0.01, 0.07):
+        loss = F.clef(*z, risk, weight_norm="mean", alpha=0.0, temperature=tau, backend="triton")
+        assert all(torch.isfinite(g).all() for g in torch.autograd.grad(loss, z))
+
+
 @pytest.mark.parametrize("shift", [-3e-6, 3e-6])
 def test_the_lowest_similarity_gets_its_gradient_however_the_forward_rounded_it(shift):
     """Products of other tile shapes round otherwise on a GPU; here the rounding is done by hand."""
@@ -144,6 +184,15 @@ def matmul():
 def test_either_way_to_allow_tf32_is_understood(setting, allowed, matmul):
     matmul.fp32_precision = setting
     assert kernels_module("machine").tf32_allowed() == allowed
+    z = torch.eye(4, device=TRITON_DEVICE)
+    assert torch.isfinite(F.ntxent(z, z, backend="triton"))
+
+
+def test_a_precision_set_for_another_device_does_not_concern_the_kernels(monkeypatch):
+    def raises():
+        raise RuntimeError("mixed ways to set the precision")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", raises)
     z = torch.eye(4, device=TRITON_DEVICE)
     assert torch.isfinite(F.ntxent(z, z, backend="triton"))
 
