@@ -66,7 +66,7 @@ def backward(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain, row_lse = load_gains(row_gains, rows, n_pad, WAYS)
+    row_gain, row_top = load_gains(row_gains, rows, n_pad, WAYS)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
@@ -87,7 +87,7 @@ def backward(
             rows_side,
             cols_side,
             row_gain,
-            row_lse,
+            row_top,
             col_gains,
             numbers,
             scales,

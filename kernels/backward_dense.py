@@ -1,6 +1,6 @@
 """Gradient of rows with any number of positives, owned by rows.
 
-    A_ik = g_i 2^(x - lse_i) over the negatives + h_i w_ik 2^(x - positive_lse_i) + f_i w_ik, each over tau
+    A_ik = c_i 2^(x - top_i) over the negatives + d_i w_ik 2^(x - positive_top_i) + f_i w_ik / tau
     G    = A + A^T, A or A^T
 
 as rows have gains of their own and columns have, or only one side has.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN, GAIN_CENTRE, GAIN_LSE, GAIN_POSITIVE, GAIN_POSITIVE_LSE, GAIN_POSITIVE_SUM, INVERSE, PAD
+from .forms import GAIN, GAIN_CENTRE, GAIN_POSITIVE, GAIN_POSITIVE_SUM, GAIN_POSITIVE_TOP, GAIN_TOP, INVERSE, PAD
 from .relation import relate
 from .tile import (
     exponent_scale,
@@ -28,11 +28,11 @@ from .tile import (
 def add_way(g, x, log_weight, negative, gains, index, n_pad, AXIS: tl.constexpr):
     """g + A where AXIS is 1 (gains of the rows), g + A^T where it is 0 (gains of the columns)."""
     gain = tl.expand_dims(load_vector(gains, GAIN, index, n_pad), AXIS)
-    lse = tl.expand_dims(load_vector(gains, GAIN_LSE, index, n_pad), AXIS)
-    g += tl.where(negative, tl.exp2(x - lse), 0.0) * gain
+    top = tl.expand_dims(load_vector(gains, GAIN_TOP, index, n_pad), AXIS)
+    g += tl.where(negative, tl.exp2(x - top), 0.0) * gain
     gain = tl.expand_dims(load_vector(gains, GAIN_POSITIVE, index, n_pad), AXIS)
-    lse = tl.expand_dims(load_vector(gains, GAIN_POSITIVE_LSE, index, n_pad), AXIS)
-    g += tl.exp2(x + log_weight - lse) * gain
+    top = tl.expand_dims(load_vector(gains, GAIN_POSITIVE_TOP, index, n_pad), AXIS)
+    g += tl.exp2(x + log_weight - top) * gain
     return g + tl.exp2(log_weight) * tl.expand_dims(load_vector(gains, GAIN_POSITIVE_SUM, index, n_pad), AXIS)
 
 

@@ -1,7 +1,7 @@
 """What the gradients of the statistics make of every row, in O(N): the tile of the backward only multiplies.
 
     g_negative = g_entropy / N sigma(negative - positive) + g_rows[3]        g_positive = ... - sigma ... + g_rows[0, 1]
-    GAIN       = g_negative / tau 2^(fixed maximum - lse), or g_negative / tau where the maximum runs
+    GAIN       = g_negative / (tau mass)
 
 All in a unit in which the gradient of a pair fits half precision: 256 N / (|g_entropy| / tau + ...) times its value, at
 most some hundreds, and the share 1 / N of a typical pair stays a normal number.
@@ -22,21 +22,22 @@ from .forms import (
     GAIN,
     GAIN_CENTRE,
     GAIN_LOW,
-    GAIN_LSE,
     GAIN_POSITIVE,
-    GAIN_POSITIVE_LSE,
     GAIN_POSITIVE_SUM,
+    GAIN_POSITIVE_TOP,
+    GAIN_TOP,
     GAIN_TOTAL,
-    LSE,
+    MASS,
     NEGATIVE,
     PAD,
     POSITIVE,
+    POSITIVE_MASS,
     START,
     STRETCH,
+    TOP,
     UNSCALE,
 )
-from .tile import exponent_scale, load_temperature
-from .weight import fixed_maximum
+from .tile import load_temperature
 
 UNIT = tl.constexpr(256.0)
 
@@ -58,9 +59,11 @@ def load_gradient(g_rows, line: tl.constexpr, rows, mask, n):
 
 
 @triton.jit
-def finite_lse(lse):
-    """0 for a row of nothing, whose gain is 0 as well: no inf - inf."""
-    return tl.where(lse == -float("inf"), 0.0, lse)
+def load_mass(side, line: tl.constexpr, rows, mask, n_pad):
+    """The sum that a log-sum-exp is of, 1 in its place for a row of nothing, and which rows are such."""
+    mass = tl.load(side + line * n_pad + rows, mask=mask, other=0.0)
+    nothing = mass == 0
+    return tl.where(nothing, 1.0, mass), nothing
 
 
 @triton.jit
@@ -89,9 +92,7 @@ def coefficients(
     error_weight,
     n,
     n_blocks,
-    RULE: tl.constexpr,
     ALIGN: tl.constexpr,
-    FIXED: tl.constexpr,
     POSITIVES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -108,8 +109,8 @@ def coefficients(
         stretch = tl.load(numbers + STRETCH)
     unit = load_unit(entropy, error, stretch, peak, tau, n)
 
-    lse = tl.load(side + LSE * n_pad + rows, mask=mask, other=0.0)
-    negative = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 3, rows, mask, n))
+    mass, nothing = load_mass(side, MASS, rows, mask, n_pad)
+    negative = tl.where(nothing, 0.0, load_gradient(g_rows, 3, rows, mask, n))
     total = negative
     if POSITIVES:
         positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
@@ -121,13 +122,10 @@ def coefficients(
         positive -= share
     else:
         positive = 0.0 * negative
-    negative = negative * (unit / tau)
-    lse = finite_lse(lse)
-    if FIXED:
-        negative = negative * tl.exp2(fixed_maximum(exponent_scale(tau), RULE) - lse)
     inside = rows < n_pad
-    tl.store(gains + GAIN * n_pad + rows, tl.where(mask, negative, 0.0), mask=inside)
-    tl.store(gains + GAIN_LSE * n_pad + rows, tl.where(mask, lse, 0.0), mask=inside)
+    top = tl.load(side + TOP * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN * n_pad + rows, tl.where(mask, negative * (unit / tau) / mass, 0.0), mask=inside)
+    tl.store(gains + GAIN_TOP * n_pad + rows, top, mask=inside)
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
     tl.store(gains + GAIN_TOTAL * n_pad + rows, tl.where(mask, total * (unit / tau), 0.0), mask=inside)
     if tl.program_id(0) == 0:
@@ -162,14 +160,16 @@ def dense_coefficients(
     tau = load_temperature(tau_pointer, tau)
     unit = load_unit(0.0 * tau, 0.0 * tau, 0.0 * tau, peak, tau, n)
     inside = rows < n_pad
-    lse = tl.load(side + LSE * n_pad + rows, mask=mask, other=0.0)
-    negative = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 3, rows, mask, n))
-    tl.store(gains + GAIN * n_pad + rows, negative * (unit / tau), mask=inside)
-    tl.store(gains + GAIN_LSE * n_pad + rows, finite_lse(lse), mask=inside)
-    lse = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
-    positive = tl.where(lse == -float("inf"), 0.0, load_gradient(g_rows, 1, rows, mask, n))
-    tl.store(gains + GAIN_POSITIVE * n_pad + rows, positive * (unit / tau), mask=inside)
-    tl.store(gains + GAIN_POSITIVE_LSE * n_pad + rows, finite_lse(lse), mask=inside)
+    mass, nothing = load_mass(side, MASS, rows, mask, n_pad)
+    negative = tl.where(nothing, 0.0, load_gradient(g_rows, 3, rows, mask, n))
+    tl.store(gains + GAIN * n_pad + rows, negative * (unit / tau) / mass, mask=inside)
+    top = tl.load(side + TOP * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN_TOP * n_pad + rows, top, mask=inside)
+    mass, nothing = load_mass(side, POSITIVE_MASS, rows, mask, n_pad)
+    positive = tl.where(nothing, 0.0, load_gradient(g_rows, 1, rows, mask, n))
+    tl.store(gains + GAIN_POSITIVE * n_pad + rows, positive * (unit / tau) / mass, mask=inside)
+    top = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN_POSITIVE_TOP * n_pad + rows, top, mask=inside)
     weighted = load_gradient(g_rows, 0, rows, mask, n)
     tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, weighted * (unit / tau), mask=inside)
     total = negative + positive + weighted * tl.load(side + COUNT * n_pad + rows, mask=mask, other=0.0)

@@ -17,13 +17,15 @@ PAD = tl.constexpr(128)  # rows are padded to a multiple of this, the largest bl
 INVERSE = tl.constexpr(0)  # z^ = inverse * u
 NORM = tl.constexpr(1)  # 1 / max(|z|, 1e-12)
 BASE = tl.constexpr(2)  # S against the first row: a typical value, from which deviations are counted
-POSITIVE = tl.constexpr(3)  # S against the single positive; log2 of the positives' sum where they are dense
+POSITIVE = tl.constexpr(3)  # S against the single positive; TOP of the positives where they are dense
 COUNT = tl.constexpr(2)  # in place of BASE: sum of the weights of dense positives
-LSE = tl.constexpr(4)  # log2 of the negatives' sum, before the factor of the row
+TOP = tl.constexpr(4)  # what the exponents of the row's negatives are counted from, in powers of two
 LOW = tl.constexpr(5)  # least S of the row
+POSITIVE_MASS = tl.constexpr(5)  # in place of LOW: MASS of dense positives
 MISSING = tl.constexpr(6)  # f sqrt(log2 e): exp2(-x y) is the reliability of a pair
 NEGATIVE = tl.constexpr(7)  # negative_lse
-RISK = tl.constexpr(8)  # this line and those after it: risks, centred and scaled so that sum |x - y|^q is D - alpha
+MASS = tl.constexpr(8)  # sum over the negatives of omega 2^(x - TOP), before the factor of the row; 0 if there are none
+RISK = tl.constexpr(9)  # this line and those after it: risks, centred and scaled so that sum |x - y|^q is D - alpha
 
 # Lines of the statistics that parts of a row leave behind.
 TOTAL = tl.constexpr(0)  # sum of omega 2^(x - maximum) over the negatives
@@ -64,10 +66,10 @@ CENTRE = tl.constexpr(7)  # S of some pair: a typical value, from which sums ove
 NUMBERS = 8
 
 # Lines of the coefficients of a backward pass, and its numbers.
-GAIN = tl.constexpr(0)  # of the negatives' terms; times 2^(fixed maximum - lse) where the maximum is fixed
-GAIN_LSE = tl.constexpr(1)
-GAIN_POSITIVE = tl.constexpr(2)  # of the single positive; of the dense positives' log-sum-exp
-GAIN_POSITIVE_LSE = tl.constexpr(3)
+GAIN = tl.constexpr(0)  # of the negatives' exponentials, which are counted from TOP
+GAIN_TOP = tl.constexpr(1)
+GAIN_POSITIVE = tl.constexpr(2)  # of the single positive; of the exponentials of dense positives
+GAIN_POSITIVE_TOP = tl.constexpr(3)
 GAIN_POSITIVE_SUM = tl.constexpr(4)
 GAIN_TOTAL = tl.constexpr(5)  # sum over a row's pairs of dL/dS: what a common shift of S would change
 GAINS = 6

@@ -15,15 +15,17 @@ import triton.language as tl
 from .forms import (
     COUNT,
     INVERSE,
-    LSE,
+    MASS,
     MAXIMUM,
     PAD,
     POSITIVE,
     POSITIVE_COUNT,
+    POSITIVE_MASS,
     POSITIVE_MAXIMUM,
     POSITIVE_SUM,
     POSITIVE_TOTAL,
     STATISTICS,
+    TOP,
     TOTAL,
 )
 from .merge import load_parts, merge_parts
@@ -140,13 +142,15 @@ def merge_dense(
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
     tau = load_temperature(tau_pointer, tau)
-    negative = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
-    positive = merge_parts(partials, POSITIVE_TOTAL, POSITIVE_MAXIMUM, rows, mask, n_pad, SPLITS)
-    tl.store(side + LSE * n_pad + rows, negative, mask=mask)
-    tl.store(side + POSITIVE * n_pad + rows, positive, mask=mask)
+    top, mass = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
+    tl.store(side + TOP * n_pad + rows, top, mask=mask)
+    tl.store(side + MASS * n_pad + rows, mass, mask=mask)
+    tl.store(rows_out + 3 * n + rows, (top + tl.log2(mass)) * LN2, mask=mask)
+    top, mass = merge_parts(partials, POSITIVE_TOTAL, POSITIVE_MAXIMUM, rows, mask, n_pad, SPLITS)
+    tl.store(side + POSITIVE * n_pad + rows, top, mask=mask)
+    tl.store(side + POSITIVE_MASS * n_pad + rows, mass, mask=mask)
+    tl.store(rows_out + n + rows, (top + tl.log2(mass)) * LN2, mask=mask)
     tl.store(rows_out + rows, load_parts(partials, POSITIVE_SUM, rows, mask, n_pad, SPLITS) / tau, mask=mask)
-    tl.store(rows_out + n + rows, positive * LN2, mask=mask)
     count = load_parts(partials, POSITIVE_COUNT, rows, mask, n_pad, SPLITS)
     tl.store(side + COUNT * n_pad + rows, count, mask=mask)
     tl.store(rows_out + 2 * n + rows, count, mask=mask)
-    tl.store(rows_out + 3 * n + rows, negative * LN2, mask=mask)

@@ -69,7 +69,7 @@ def gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], run:
         return found, scales
     given = (*terms, g_rows, peak, rows.side, numbers, found, scales, *run.tau, *p.term_weights, p.n, rows.blocks)
     positives = p.positive is not None
-    variant = {"RULE": p.rule, "ALIGN": p.similarity, "FIXED": p.fixed, "POSITIVES": positives, "BLOCK": BLOCK}
+    variant = {"ALIGN": p.similarity, "POSITIVES": positives, "BLOCK": BLOCK}
     run.launch(coefficients, programs, *given, options=SMALL, **variant)
     return found, scales
 

@@ -18,7 +18,7 @@ from .forms import (
     DEVIATION_WEIGHTED,
     LEAST,
     LOW,
-    LSE,
+    MASS,
     MAXIMUM,
     NEGATIVE,
     NORM,
@@ -34,6 +34,7 @@ from .forms import (
     SUM_X,
     SUM_X2,
     SUM_XW,
+    TOP,
     TOTAL,
     WEIGHT,
     WEIGHT_SQUARED,
@@ -57,7 +58,7 @@ def load_parts(partials, line: tl.constexpr, rows, mask, n_pad, SPLITS: tl.const
 
 @triton.jit
 def merge_parts(partials, total: tl.constexpr, maximum: tl.constexpr, rows, mask, n_pad, SPLITS: tl.constexpr):
-    """log2 of the sum over the parts of a row, total 2^maximum each; -inf for nothing."""
+    """Sum over the parts of a row, total 2^maximum each: top and mass with mass 2^top; 0 and 0 for nothing."""
     top = tl.zeros(rows.shape, dtype=tl.float32) - float("inf")
     for split in tl.static_range(SPLITS):
         offset = n_pad.to(tl.int64) * (split * LINES + maximum)
@@ -68,7 +69,7 @@ def merge_parts(partials, total: tl.constexpr, maximum: tl.constexpr, rows, mask
         offset = n_pad.to(tl.int64) * (split * LINES)
         part = tl.load(partials + offset + total * n_pad + rows, mask=mask, other=0.0)
         merged += part * tl.exp2(tl.load(partials + offset + maximum * n_pad + rows, mask=mask, other=0.0) - finite)
-    return finite + tl.log2(merged)
+    return finite, merged
 
 
 @triton.jit
@@ -149,9 +150,11 @@ def merge_rows(
     tau = load_temperature(tau_pointer, tau)
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = rows < n
-    lse = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
-    tl.store(side + LSE * n_pad + rows, lse, mask=mask)
-    negative = (lse - log_normaliser(partials, rows, mask, n_pad, n_compared, views, RULE, SPLITS)) * LN2
+    top, mass = merge_parts(partials, TOTAL, MAXIMUM, rows, mask, n_pad, SPLITS)
+    tl.store(side + TOP * n_pad + rows, top, mask=mask)
+    tl.store(side + MASS * n_pad + rows, mass, mask=mask)
+    normaliser = log_normaliser(partials, rows, mask, n_pad, n_compared, views, RULE, SPLITS)
+    negative = (top + tl.log2(mass) - normaliser) * LN2
     tl.store(side + NEGATIVE * n_pad + rows, negative, mask=mask)
     positive = tl.zeros([BLOCK], dtype=tl.float32)
     count = positive

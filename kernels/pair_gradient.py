@@ -1,7 +1,7 @@
 """The gradient of a tile of S, for rows with at most one positive.
 
-    G_ik = e_ik (c_i + c_k)         e = omega 2^(x - maximum), c = g / tau 2^(maximum - lse): one exponential
-         or omega (g_i / tau 2^(x - lse_i) + g_k / tau 2^(x - lse_k)), where the maximum runs
+    G_ik = omega 2^(x - top) (c_i + c_k)                        c = g / (tau mass), with one top of all rows,
+         or omega (c_i 2^(x - top_i) + c_k 2^(x - top_k)), where the maximum runs,
          + constant + slope S_ik + weight W_ik, of the squared error
 
 with x the exponents of the forward.
@@ -12,19 +12,19 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import ALIGN_CONSTANT, ALIGN_SLOPE, ALIGN_WEIGHT, GAIN, GAIN_CENTRE, GAIN_LSE
+from .forms import ALIGN_CONSTANT, ALIGN_SLOPE, ALIGN_WEIGHT, GAIN, GAIN_CENTRE, GAIN_TOP
 from .tile import is_excluded, is_special, load_vector
 from .weight import contrast_weight, exponents, fixed_maximum, risk_weight, weighted
 
 
 @triton.jit
 def load_gains(gains, rows, n_pad, WAYS: tl.constexpr):
-    """Gains of the rows' own statistics and their log-sum-exp; 0 where only the columns' have gradients."""
+    """Gains of the rows' own statistics and their tops; 0 where only the columns' have gradients."""
     if WAYS == "columns":
         none = tl.zeros(rows.shape, dtype=tl.float32)
         return none, none
     else:
-        return load_vector(gains, GAIN, rows, n_pad), load_vector(gains, GAIN_LSE, rows, n_pad)
+        return load_vector(gains, GAIN, rows, n_pad), load_vector(gains, GAIN_TOP, rows, n_pad)
 
 
 @triton.jit
@@ -32,7 +32,7 @@ def contrast(
     x,
     omega,
     row_gain,
-    row_lse,
+    row_top,
     col_gains,
     cols,
     m_pad,
@@ -51,12 +51,12 @@ def contrast(
             return e * gain[None, :]
         return e * (row_gain[:, None] + gain[None, :])
     if WAYS == "rows":
-        return weighted(tl.exp2(x - row_lse[:, None]) * row_gain[:, None], omega, RULE)
-    theirs = tl.exp2(x - load_vector(col_gains, GAIN_LSE, cols, m_pad)[None, :])
+        return weighted(tl.exp2(x - row_top[:, None]) * row_gain[:, None], omega, RULE)
+    theirs = tl.exp2(x - load_vector(col_gains, GAIN_TOP, cols, m_pad)[None, :])
     theirs = theirs * load_vector(col_gains, GAIN, cols, m_pad)[None, :]
     if WAYS == "columns":
         return weighted(theirs, omega, RULE)
-    return weighted(theirs + tl.exp2(x - row_lse[:, None]) * row_gain[:, None], omega, RULE)
+    return weighted(theirs + tl.exp2(x - row_top[:, None]) * row_gain[:, None], omega, RULE)
 
 
 @triton.jit
@@ -69,7 +69,7 @@ def pair_gradients(
     rows_side,  # [lines, n_pad]
     cols_side,  # [lines, m_pad]
     row_gain,  # [BLOCK_M]
-    row_lse,
+    row_top,
     col_gains,  # [GAINS, m_pad]
     numbers,  # [NUMBERS]
     scales,  # [SCALES]
@@ -96,7 +96,7 @@ def pair_gradients(
         x = tl.where(keep, x, -float("inf"))
         w = tl.where(keep, w, 0.0)
     maximum = fixed_maximum(scale, RULE)
-    g = contrast(x, omega, row_gain, row_lse, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
+    g = contrast(x, omega, row_gain, row_top, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
     moment = tl.zeros([rows.shape[0]], dtype=tl.float32)
     if MOMENTS:
         moment = tl.sum(g * (s - tl.load(scales + GAIN_CENTRE)), 1)

@@ -61,7 +61,7 @@ def panel(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain, row_lse = load_gains(row_gains, rows, n_pad, WAYS)
+    row_gain, row_top = load_gains(row_gains, rows, n_pad, WAYS)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     end = tl.minimum(first_tile(split + 1, splits, m_pad, BLOCK_N), m_pad)
@@ -79,7 +79,7 @@ def panel(
             rows_side,
             cols_side,
             row_gain,
-            row_lse,
+            row_top,
             col_gains,
             numbers,
             scales,
