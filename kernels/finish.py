@@ -1,7 +1,9 @@
 """From sums over blocks of rows to the loss, in one small program.
 
-entropy = mean_i log(1 + e^(negative_lse_i - positive_i))
-error   = mean_ik (a (S_ik - m) - 1 + W_ik)^2        for "minmax" from the moments of S - centre, in fp64
+    entropy = mean_i log(1 + e^(negative_lse_i - positive_i))
+    error   = mean_ik (a (S_ik - m) - 1 + W_ik)^2
+
+The latter for "minmax" from the moments of S - centre, in fp64.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Which kernels run in the backward pass, in which order.
 
-coefficients - backward, or panels of G and products - [ties of min S] - project    (all but the first again for k)
+    coefficients - backward, or panels of G and products - [find_lows - count_ties - add_low_gradient] - project
+
+All but the first once more for k; those in brackets where S is scaled by its extremes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From the parts of every row to its statistics, and sums over blocks of rows; a fixed order, so the same bits.
 
-    negative_lse_i = (log2 sum of the totals + maximum) log 2 - log(normaliser_i)
+    negative_lse_i = (top_i + log2 mass_i) log 2 - log(normaliser_i)        mass_i 2^top_i = sum of the parts' totals
 
 The sums, in fp64: of log(1 + e^(negative_lse_i - positive_i)), and those the squared error needs.
 """

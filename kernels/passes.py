@@ -1,7 +1,7 @@
 """A pass over one batch, and what passes of its kind launch: looked up once, launched many times.
 
 Before every launch Triton looks at each argument to find what it has compiled for it, which takes some 30 microseconds
-for the 30 arguments of these kernels; at N <= 4096 that is longer than the kernels run. Passes whose arguments are of
+for the 30 arguments of these kernels; of small batches that is longer than they run. Passes whose arguments are of
 one kind (whose dtypes, sizes, alignments and options agree; the caller's key says so) launch the same compiled kernels
 in the same order, so all but the first take them from a list.
 """

@@ -1,6 +1,8 @@
 """What forward and backward share: a tile of S from rows of u, and which of its pairs count.
 
-S_ik = inverse_i inverse_k (u_i . u_k)        u = 2^-e z: products of half precision are exact, sums are fp32
+    S_ik = inverse_i inverse_k (u_i . u_k)        u = 2^-e z
+
+Products of half precision are exact, sums are fp32.
 """
 
 from __future__ import annotations
