@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from backends import needs_cpp
+from poison import PLACES, inside, poison_new_tensors
 from rule_cases import RULES, Problem, evaluate, problem
-from torch import Tensor
 
 import ecgloss.functional as F
 
@@ -20,52 +20,23 @@ TESTS = Path(__file__).resolve().parent.parent
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 
-@pytest.fixture
-def poison(monkeypatch):
-    """New tensors hold NaN instead of what happens to be there; counts how many."""
-    new_empty, filled = Tensor.new_empty, []
-
-    def poisoned(self, *args, **kwargs):
-        x = new_empty(self, *args, **kwargs)
-        filled.append(x.numel())
-        return x.fill_(torch.nan) if x.dtype.is_floating_point else x
-
-    monkeypatch.setattr(Tensor, "new_empty", poisoned)
-    return filled
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, request):
+def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, monkeypatch):
     problems = [problem(rule, "random", n, d, 0.07).rounded(dtype) for n, d in ((6, 7), (50, 3), (126, 23))]
     expected = [evaluate(p, "cpp") for p in problems]
-    filled = request.getfixturevalue("poison")
+    filled = poison_new_tensors(monkeypatch)
     for p, clean in zip(problems, expected):
         assert evaluate(p, "cpp").same_bits(clean)
     assert sum(filled) > 126 * 23, "the op must make its buffers with new_empty, or this test proves nothing"
 
 
-def inside(z: Tensor, how: str) -> Tensor:
-    """z as a part of a larger tensor whose other entries are NaN."""
-    n, d = z.shape
-    if how == "at the front":
-        big = z.new_full((n * d + 5000,), torch.nan)
-        view = big[: n * d].view(n, d)
-    elif how == "columns":
-        view = z.new_full((n, d + 5), torch.nan)[:, 2 : d + 2]
-    elif how == "every other row":
-        view = z.new_full((2 * n, d), torch.nan)[::2]
-    else:  # transposed
-        view = z.new_full((d + 1, n + 3), torch.nan)[:d, :n].T
-    return view.copy_(z)
-
-
-@pytest.mark.parametrize("how", ["at the front", "columns", "every other row", "transposed"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rule", ["uniform", "clef official", "features or labels", "risk queue, mean"])
-def test_embeddings_that_are_part_of_a_larger_tensor_are_read_alone(rule, dtype, how):
+def test_embeddings_that_are_part_of_a_larger_tensor_are_read_alone(rule, dtype, place):
     p = problem(rule, "random", 50, 13, 0.07).rounded(dtype)
-    part = Problem(p.setting, inside(p.q, how), None if p.k is None else inside(p.k, how), p.tau)
+    part = Problem(p.setting, inside(p.q, place), None if p.k is None else inside(p.k, place), p.tau)
     assert evaluate(part, "cpp").same_bits(evaluate(p, "cpp"))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import error_rule
 import pytest
 import torch
-from backends import HALF, TRITON_DEVICE, needs_triton
+from backends import HALF, INTERPRETED, TRITON_DEVICE, needs_triton
 from rule_cases import RECTANGULAR, RULES, TAUS, evaluate, problem
 
 from ecgloss.engine.kernel_modules import kernels_module
@@ -107,8 +107,9 @@ def test_a_temperature_on_the_device_is_as_good_as_one_on_the_host(rule, monkeyp
         torch.testing.assert_close(x.nan_to_num(7.0), expected.named()[name].nan_to_num(7.0), rtol=2e-5, atol=1e-6)
 
 
+# The interpreter runs one program after the other, and twice for the poisoned buffers of test_triton_buffers.
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-@pytest.mark.parametrize("rule", [*MAIN, *RECTANGULAR])
+@pytest.mark.parametrize("rule", MAIN[:2] if INTERPRETED else [*MAIN, *RECTANGULAR])
 def test_two_runs_give_the_same_bits(rule, dtype):
     p = problem(rule, "correlated", 34, 16, 0.07).rounded(dtype)
     assert evaluate(p, "triton", TRITON_DEVICE).same_bits(evaluate(p, "triton", TRITON_DEVICE))

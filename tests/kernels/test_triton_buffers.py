@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import HALF, TRITON_DEVICE, needs_triton
+from poison import PLACES, inside, poison_new_tensors
 from rule_cases import RULES, Problem, evaluate, problem
 from torch import Tensor
 
@@ -14,49 +15,21 @@ pytestmark = needs_triton
 DTYPES = [torch.float32, HALF[-1]]
 
 
-@pytest.fixture
-def poison(monkeypatch):
-    """New tensors hold NaN instead of what happens to be there; counts how many numbers."""
-    new_empty, filled = Tensor.new_empty, []
-
-    def poisoned(self, *args, **kwargs):
-        x = new_empty(self, *args, **kwargs)
-        filled.append(x.numel())
-        return x.fill_(torch.nan) if x.dtype.is_floating_point else x
-
-    monkeypatch.setattr(Tensor, "new_empty", poisoned)
-    return filled
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, request):
+def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, monkeypatch):
     p = problem(rule, "random", 50, 13, 0.07).rounded(dtype)
     expected = evaluate(p, "triton", TRITON_DEVICE)
-    filled = request.getfixturevalue("poison")
+    filled = poison_new_tensors(monkeypatch)
     assert evaluate(p, "triton", TRITON_DEVICE).same_bits(expected)
     assert sum(filled) > 50 * 13, "buffers must be made with new_empty, or this test proves nothing"
 
 
-def inside(z: Tensor, how: str) -> Tensor:
-    """z as a part of a larger tensor whose other entries are NaN."""
-    n, d = z.shape
-    if how == "at the front":
-        view = z.new_full((n * d + 5000,), torch.nan)[: n * d].view(n, d)
-    elif how == "columns":
-        view = z.new_full((n, d + 5), torch.nan)[:, 2 : d + 2]
-    elif how == "every other row":
-        view = z.new_full((2 * n, d), torch.nan)[::2]
-    else:  # transposed
-        view = z.new_full((d + 1, n + 3), torch.nan)[:d, :n].T
-    return view.copy_(z)
-
-
-@pytest.mark.parametrize("how", ["at the front", "columns", "every other row", "transposed"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rule", ["uniform", "clef official", "features or labels", "risk queue, mean"])
-def test_embeddings_that_are_part_of_a_larger_tensor_are_read_alone(rule, how):
+def test_embeddings_that_are_part_of_a_larger_tensor_are_read_alone(rule, place):
     p = problem(rule, "random", 50, 13, 0.07).rounded(torch.float32).on(TRITON_DEVICE)
-    part = Problem(p.setting, inside(p.q, how), None if p.k is None else inside(p.k, how), p.tau)
+    part = Problem(p.setting, inside(p.q, place), None if p.k is None else inside(p.k, place), p.tau)
     assert evaluate(part, "triton").same_bits(evaluate(p, "triton"))
 
 
