@@ -1,16 +1,16 @@
 # make demo          pretrain on a synthetic cohort and write a report
 # make test          the test suite (test-python); on Linux beside it test-triton, the GPU kernels without a GPU (interpreted, and compiled
-#                    ahead of time), in an environment for each version of Triton that is supported
+#                    ahead of time), in an environment for each version of Triton that is tested
 # make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON), in at most nine minutes
 # make lint          ruff and mypy
 # make sanitize      the kernel tests on builds with the thread, address and undefined-behaviour sanitizers (needs GCC);
 #                    sanitize-thread and sanitize-address are the two halves
 # make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
 # make bench         time and memory of the losses beside their peers;   bench-large: one batch too large for N x N;
-#                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in nine minutes
+#                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in some nine minutes
 # make results       the figures of the README; DATA=folder with ptbxl/, ludb/ and challenge2021/
 # make clean         remove everything these have built
-# Each makes the environment it needs (.venv, .venv-peers); paths may contain spaces.
+# Each but those on a CUDA device makes the environment it needs (.venv, .venv-peers, .venv-triton-*); paths may contain spaces.
 
 PYTHON ?= python3
 VENV := .venv

@@ -72,7 +72,7 @@ class GpuMeasurement(Measurement):
 
 @dataclass(frozen=True)
 class Note:
-    """Something that was not measured, and why; of the whole case where there is no variant."""
+    """Something that was not measured, and why; of the whole case where the variant is ALL_VARIANTS."""
 
     case: Case
     variant: str

@@ -3,9 +3,9 @@
     python bench/host_time.py [--steps N] [--out FOLDER]
 
 Kernels are compiled for an H100 and loaded into a driver that launches nothing, so that all is timed that Python, torch
-and Triton do for a step, but not the driver's own few microseconds per launch. Of small batches the GPU waits for this.
-Beside it the plain loss, eager and compiled, of a batch so small that its arithmetic on the CPU takes next to no time.
-All variants take turns; FOLDER/host-time.json and .md hold medians and quartiles of one run.
+and Triton do for a step, but not the few microseconds per launch of Triton's C code and the driver. Of small batches
+the GPU waits for this. Beside it the plain loss, eager and compiled, of a batch so small that its arithmetic on the CPU
+takes next to no time. All variants take turns; FOLDER/host-time.json and .md hold medians and quartiles of one run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python bench/kernel_resources.py [--architecture REGEX] [--width REGEX] [--rule REGEX] [--jobs N] [--out FOLDER]
 
 The kernels over all pairs, with the tiles the launcher takes and with all that costs registers: the gradient of the
-temperature, missing fractions. The whole run also writes FOLDER/kernel-resources.json and .md.
+temperature, missing fractions; the maximum is fixed. The whole run also writes FOLDER/kernel-resources.json and .md.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
               X = S - base_i: sums of X, X^2, X W, W, W^2, and the least X
 
 A program owns BLOCK_M rows and one of ``splits`` parts of the columns, and leaves its sums in partials (splits,
-STATISTICS, N); :mod:`ecgloss.kernels.merge` adds them up. One exponential per pair. Budget with D = 256, 128 x 64
-tiles and eight warps: the rows 64 KiB and two tiles of columns 64 KiB of shared memory; 32 accumulators per thread.
+STATISTICS, N); :mod:`ecgloss.kernels.merge` adds them up. One exponential per pair, one more for its reliability and
+for softmax weights. Budget on sm90 with D = 256 in half precision, 128 x 64 tiles, eight warps and three stages: the
+rows 64 KiB and three tiles of columns 96 KiB of shared memory; 32 accumulators per thread.
 """
 
 from __future__ import annotations

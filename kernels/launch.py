@@ -1,8 +1,9 @@
 """Which kernels run in the forward pass, in which order: one launch over all pairs, small ones around it.
 
-    prepare (twice if rectangular) - risk_vectors - forward - merge_rows - finish    O(N D), O(B), O(N^2 D), O(N), O(N)
+    prepare - risk_vectors - forward - merge_rows - finish
 
-Nothing here or in :mod:`.launch_backward` waits for the GPU, and nothing is tuned at run time.
+The first two once more for the columns of a rectangular problem. Nothing here or in :mod:`.launch_backward` waits for
+the GPU, and nothing is tuned at run time.
 """
 
 from __future__ import annotations

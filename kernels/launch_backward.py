@@ -27,7 +27,8 @@ from .project import project
 from .tiles import is_fused
 
 TIE_BLOCK = 32
-PANEL_BYTES = 2**29  # of G at once: products with fewer rows would leave multiprocessors without work
+PANEL_BYTES = 2**29  # of G at once
+FEWEST_ROWS = 1024  # products with fewer would leave multiprocessors without work
 MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
 Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) sums of G (S - centre)
 
@@ -143,10 +144,17 @@ def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: SideTables, wa
     return parts
 
 
+def panel_rows(rows: int, bytes_each: int) -> int:
+    """Rows of G at once: as many as fit the memory, but never all of many rows."""
+    fitting = PANEL_BYTES // bytes_each // PAD * PAD
+    quarter = -(-rows // (4 * PAD)) * PAD
+    return min(rows, max(PAD, fitting), max(FEWEST_ROWS, quarter))
+
+
 def panel_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_moments: bool, run: Pass) -> Parts:
     """By panels of G and products of cuBLAS, where D is too wide for registers."""
     p, d, u = run.problem, own.u.shape[1], own.u
-    held = min(own.pad, max(PAD, PANEL_BYTES // (others.pad * u.element_size()) // PAD * PAD))
+    held = panel_rows(own.pad, others.pad * u.element_size())
     sizes, how, splits = plan(held, others, u, p, "panel")
     parts = own.side.new_empty(1, own.pad, d)
     moments = own.side.new_empty(splits, own.pad) if wants_moments else None

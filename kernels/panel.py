@@ -2,9 +2,9 @@
 
     panel_ik = inverse_k G_ik        in u's own dtype, so that  dL/dz^ = panel u
 
-A fused kernel would compute S once more for every part of D it can hold. A panel costs a write and a read of 2 bytes
-per pair instead, and no more memory than PANEL_BYTES of :mod:`.launch_backward`. Programs as in the fused backward,
-without its accumulators.
+A fused kernel would compute S once more for every part of D it can hold. A panel costs a write and a read per pair
+instead, and no more memory than :mod:`.launch_backward` gives it. Programs as in the fused backward, without its
+accumulators.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 A line is: architectures, passes, products ("half" of 16 bits, "tensor" of fp32 on tensor cores, "ieee" of exact fp32),
 the largest D it is for, rows and columns of a tile, columns of D that are multiplied at once and that a program's
 gradient has (at most D, which is what 9999 means), warps and stages. The first line that fits is taken; of an unknown
-architecture those of the nearest older one. Where D is wider than any "backward" is for, the gradient comes from panels
-of G: a fused kernel would compute S once more for every part of D it can hold. Every tile compiles without spills for
-the rule that needs most registers: tests/kernels/test_aot.py.
+architecture those of the nearest older one with no more shared memory. Where D is wider than any "backward" is for, the
+gradient comes from panels of G: a fused kernel would compute S once more for every part of D it can hold, as those of
+many positives do. That tiles compile without spills is tested: tests/kernels/test_aot.py.
 """
 
 from __future__ import annotations

@@ -86,6 +86,13 @@ def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypa
     assert bool(computed) == (rule != "features or labels")  # which stays fused
 
 
+@pytest.mark.parametrize(("rows", "held"), [(128, 128), (1024, 1024), (1152, 1024), (8192, 2048), (131_072, 2048)])
+def test_a_panel_never_holds_all_of_many_rows(rows, held):
+    launch = kernels_module("launch_backward")
+    assert launch.panel_rows(rows, 2 * rows) == held
+    assert held * 2 * rows <= launch.PANEL_BYTES
+
+
 def wraps(function, calls):
     def called(*args):
         calls.append(args)
