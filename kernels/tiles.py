@@ -56,7 +56,9 @@ sm80,sm89,sm90         dense-forward   tensor 9999   64  64    32    -   8  2
 sm100                  dense-forward   tensor 9999   64  32    32    -   8  2
 sm80,sm89,sm90,sm100   dense-backward  tensor 9999   32  32    32   32   4  2
 sm80,sm89,sm90,sm100   forward         ieee   9999   64  64    16    -   8  2
-sm80,sm89,sm90,sm100   moments,panel   ieee   9999   64  64    16    -   8  2
+sm80,sm89,sm90,sm100   moments         ieee   9999   64  64    16    -   8  2
+sm80,sm89              panel           ieee   9999   64  32    16    -   8  2
+sm90,sm100             panel           ieee   9999   64  64    16    -   4  2
 sm80,sm89,sm90,sm100   backward        ieee     64   32  32    16   64   8  2
 sm80,sm89,sm90,sm100   backward        ieee    128   32  32    16  128   8  1
 sm80,sm89,sm90,sm100   dense-forward   ieee   9999   64  64    16    -   8  2
