@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
+from bench_scripts import bench_script
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
     pytest.skip("interpreted kernels (TRITON_INTERPRET) cannot be compiled", allow_module_level=True)
 
-SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "compile_kernels.py"
 ARCHITECTURES = ("sm80", "sm89", "sm90", "sm100", "gfx942")
 MATRIX_UNIT = {"sm80": "mma.sync", "sm89": "mma.sync", "sm90": "wgmma", "sm100": "tcgen05", "gfx942": "mfma"}
 STEPS = ("forward", "backward")
@@ -26,13 +23,9 @@ TABLE_WIDTHS = (16, 32, 64, 128, 256, 384, 512, 640, 768, 1024, 2048)
 
 @pytest.fixture(scope="module")
 def bench():
-    """The benchmark's compiler of kernels; its scripts lie beside each other and are no package."""
-    spec = spec_from_file_location("compile_kernels", SCRIPT)
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look up their types
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    """The benchmark's compiler of kernels."""
+    with bench_script("compile_kernels") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

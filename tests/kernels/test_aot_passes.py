@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 import torch
+from bench_scripts import bench_script
 
 from ecgloss import functional as F
 from ecgloss.engine import triton_words
@@ -19,28 +17,17 @@ if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
 
 from triton.runtime.jit import JITFunction
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
-
-
-def load_script(name: str):
-    """A module of the benchmark, whose scripts lie beside each other and are no package."""
-    spec = spec_from_file_location(name, BENCH / f"{name}.py")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look up their types
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture(scope="module")
 def fake_gpu():
-    yield load_script("fake_gpu")
-    del sys.modules["fake_gpu"]
+    with bench_script("fake_gpu") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")
 def registers_and_spills():
-    yield load_script("compile_kernels").cuda_usage
-    del sys.modules["compile_kernels"]
+    with bench_script("compile_kernels") as module:
+        yield module.cuda_usage
 
 
 @pytest.fixture
@@ -63,8 +50,8 @@ def lookups(monkeypatch):
     return asked
 
 
-def views(b: int = 40, d: int = 24, dtype=torch.bfloat16, offset: int = 0) -> list[torch.Tensor]:
-    """Two views, which begin ``offset`` numbers behind an aligned address."""
+def views(b: int = 40, d: int = 32, dtype=torch.bfloat16, offset: int = 0) -> list[torch.Tensor]:
+    """Two views that begin ``offset`` numbers behind an aligned address, of a width for which that matters."""
     return [torch.randn(b * d + offset).to(dtype)[offset:].view(b, d).requires_grad_() for _ in range(2)]
 
 
