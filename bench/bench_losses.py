@@ -23,9 +23,8 @@ from bench_tables import goals_table, results_table
 from cases import CASES, Case, CpuMeasurement, inputs, spread
 from gate import gate
 from memory import on_cpu
+from result_files import write_results
 from variants import PEERS, Data, Loss, seconds, variants
-
-from ecgloss._files import replacing, write_json
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_SECONDS = 0.02  # clocks and schedulers are noise below
@@ -128,9 +127,7 @@ def main() -> None:
     if folder is None:
         return
     content = {"header": header, "notes": notes, "results": [asdict(m) for m in results]}
-    write_json(folder / "losses-cpu.json", content)
-    with replacing(folder / "losses-cpu.md") as path:
-        path.write_text(report, encoding="utf-8")
+    write_results(folder / "losses-cpu", content, report)
 
 
 if __name__ == "__main__":

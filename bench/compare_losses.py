@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgloss._files import replacing, write_json
+from result_files import write_results
+
 from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear
 from ecgloss.evaluate.metrics import Estimate
 from ecgloss.evaluate.probe import plain_estimate
@@ -115,9 +116,7 @@ def main() -> None:
         for s in scores
     ]
     settings = {"task": options.task, "epochs": options.epochs, "seeds": options.seeds, "lr": options.lr}
-    write_json(options.out / "compare-losses.json", {**settings, "results": content})
-    with replacing(options.out / "compare-losses.md") as path:
-        path.write_text(markdown(scores, options), encoding="utf-8")
+    write_results(options.out / "compare-losses", {**settings, "results": content}, markdown(scores, options))
     print("\n" + markdown(scores, options))
 
 

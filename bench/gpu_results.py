@@ -9,8 +9,9 @@ from typing import Any
 from cases import Case
 from gpu_cases import GPU_CASES, GpuMeasurement, Note
 from gpu_tables import report
+from result_files import write_results
 
-from ecgloss._files import read_json, replacing, write_json
+from ecgloss._files import read_json
 
 SAME = ("device", "CUDA", "triton", "torch", "fp32 products")  # entries of the header that must agree
 NOT_REACHED = "not reached in time"
@@ -62,9 +63,7 @@ def write(content: Content, stem: Path) -> None:
         "notes": [asdict(note) for note in content.notes],
         "results": [asdict(m) for m in content.results],
     }
-    write_json(stem.with_suffix(".json"), fields)
-    with replacing(stem.with_suffix(".md")) as path:
-        path.write_text(report(content.results, content.header, content.notes), encoding="utf-8")
+    write_results(stem, fields, report(content.results, content.header, content.notes))
 
 
 def _measurement(fields: dict[str, Any]) -> GpuMeasurement:

@@ -20,8 +20,9 @@ from compare_losses import LOSSES
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from result_files import write_results
 
-from ecgloss._files import read_json_lines, replacing, write_json
+from ecgloss._files import read_json_lines, replacing
 from ecgloss.train.checkpoint import METRICS
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
@@ -146,9 +147,8 @@ def main() -> None:
         name: {kind: values.round(6).tolist() for kind, values in {**c.steps, "small": c.small}.items()}
         for name, c in found.items()
     }
-    write_json(options.out / "half-precision.json", {"steps": options.steps, "losses": content})
-    with replacing(options.out / "half-precision.md") as path:
-        path.write_text(markdown(found, options.steps), encoding="utf-8")
+    losses = {"steps": options.steps, "losses": content}
+    write_results(options.out / "half-precision", losses, markdown(found, options.steps))
     figure = draw(found)
     FigureCanvasAgg(figure)
     with replacing(options.out / "half-precision.png") as path:

@@ -22,10 +22,10 @@ import torch
 from fake_gpu import install
 from machine import describe
 from plain import clef_paper, ntxent
+from result_files import write_results
 from torch import Tensor
 
 from ecgloss import functional as F
-from ecgloss._files import replacing, write_json
 from ecgloss.engine import triton_words
 
 RESULTS = Path(__file__).parent / "results"
@@ -125,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = measure(given.steps)
     text = report(results, header)
     print(text)
-    write_json(given.out / "host-time.json", {"header": header, "results": results})
-    with replacing(given.out / "host-time.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_results(given.out / "host-time", {"header": header, "results": results}, text)
     return 0
 
 

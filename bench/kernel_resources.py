@@ -21,8 +21,7 @@ from pathlib import Path
 
 import triton
 from compile_kernels import SHARED_LIMIT, TARGETS, Kernel, Resources, gradient_step, resources
-
-from ecgloss._files import replacing, write_json
+from result_files import write_results
 
 RESULTS = Path(__file__).parent / "results"
 WIDTHS = (64, 128, 256, 512)
@@ -93,9 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(*cells(result), *result.faults(), sep="  ", flush=True)
     if len(kernels) == len(matrix()):
         header = {"triton": triton.__version__, "date": datetime.date.today().isoformat()}
-        write_json(given.out / "kernel-resources.json", {"header": header, "results": [asdict(r) for r in results]})
-        with replacing(given.out / "kernel-resources.md") as temporary:
-            temporary.write_text(report(results, header), encoding="utf-8")
+        content = {"header": header, "results": [asdict(r) for r in results]}
+        write_results(given.out / "kernel-resources", content, report(results, header))
     return int(any(result.faults() for result in results))
 
 

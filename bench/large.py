@@ -9,9 +9,8 @@ from pathlib import Path
 import machine
 from cases import Case
 from memory import on_cpu
+from result_files import write_results
 from variants import METRIC, PLAIN, ecgloss_backends, variants
-
-from ecgloss._files import replacing, write_json
 
 LARGE = Case("clef official", 65536, 128)
 
@@ -56,9 +55,7 @@ def main(wanted: str, folder: Path) -> None:
     text = table(rows, header)
     print(text)
     content = {"header": header, "case": asdict(LARGE), "results": [asdict(row) for row in rows]}
-    write_json(folder / "large-cpu.json", content)
-    with replacing(folder / "large-cpu.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_results(folder / "large-cpu", content, text)
 
 
 def table(rows: list[Row], header: dict[str, str]) -> str:
