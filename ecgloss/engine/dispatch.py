@@ -185,10 +185,8 @@ def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> s
 def _triton_obstacle() -> str | None:
     """Why the Triton kernels cannot be used on this machine; None where they can."""
     if not _OBSTACLE:
-        if torch.compiler.is_compiling():
-            return (
-                None  # who compiles for a GPU has one, and Triton; the compiler must not trace how a machine is asked
-            )
+        if torch.compiler.is_compiling():  # for a GPU that is there; how it is asked for must not be traced
+            return None
         _OBSTACLE.append(_find_triton_obstacle())
     return _OBSTACLE[0]
 
