@@ -1,8 +1,10 @@
 # make demo          pretrain on a synthetic cohort and write a report
-# make test          the test suite (test-python); on Linux beside it test-triton, the GPU kernels without a GPU (interpreted, and compiled
-#                    ahead of time), in an environment for each version of Triton that is tested
+# make test          the tests, in minutes: test-python, and on Linux beside it test-triton, the GPU kernels without a GPU
+#                    (interpreted, and compiled ahead of time), in an environment of their own
+# make test-full     what make test leaves out: all other combinations of what it covers, and the older Triton
 # make test-gpu      the GPU kernels on a CUDA device, with the torch of $(PYTHON), in at most nine minutes
 # make lint          ruff and mypy
+# make mutations     faults made on purpose, each of which make test must find: tests/mutations.md
 # make sanitize      the kernel tests on builds with the thread, address and undefined-behaviour sanitizers (needs GCC);
 #                    sanitize-thread and sanitize-address are the two halves
 # make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
@@ -15,53 +17,72 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NATIVE := pyproject.toml setup.py $(wildcard csrc/*)
+TRITON := 3.9
+OLDER_TRITON := 3.6
 
-TRITONS := 3.6 3.9
+.PHONY: demo test test-full test-python test-python-full test-triton test-triton-full test-gpu lint mutations sanitize \
+	sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
 
-.PHONY: demo test test-python test-triton test-gpu $(TRITONS:%=test-triton-%) lint sanitize sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
-
-$(STAMP): constraints.txt $(NATIVE)
+# The package is built once; what the extras bring is added to it.
+$(VENV)/.installed: constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable .
 	$(BIN)/python -m ecgloss info
 	touch $@
 
-demo: $(STAMP)
+EXTRAS-demo := data,train,eval
+EXTRAS-test := test
+EXTRAS-lint := lint
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt 'ecgloss[$(EXTRAS-$*)]'
+	touch $@
+
+demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/demo.py --out demo-report
 
+# Both halves at a time, on two cores.
+IN_TWO := +$(MAKE) --no-print-directory --jobs=2 --output-sync=target
 ifeq ($(shell uname -s),Linux)
-test: $(STAMP)
-	+$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-triton
+test: $(VENV)/.installed-test
+	$(IN_TWO) test-python test-triton
+test-full: $(VENV)/.installed-test
+	$(IN_TWO) test-python-full test-triton-full
 else
 test: test-python
+test-full: test-python-full
 endif
 
-test-python: $(STAMP)
-	$(BIN)/python -m pytest
+test-python: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not exhaustive"
 
-test-triton: $(TRITONS:%=test-triton-%)
+test-python-full: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m exhaustive
 
 .venv-triton-%/.installed: tests/kernels/requirements-triton-%.txt
 	$(PYTHON) -m venv .venv-triton-$*
 	.venv-triton-$*/bin/python $(PIP_INSTALL) --requirement tests/kernels/requirements-triton-$*.txt
 	touch $@
 
-# An interpreted kernel cannot be compiled: two processes. The newer version takes the whole of both suites; the older one
-# interprets every rule and op, without the hard numbers, and compiles for the GPUs that are most in use.
-INTERPRETED-3.6 := triton and (test_triton_ops or test_triton_buffers or every_rule or half_precision or family)
-INTERPRETED-3.9 := triton
-COMPILED-3.6 := not sm89 and not sm100 and not gfx942
-COMPILED-3.9 :=
-$(TRITONS:%=test-triton-%): test-triton-%: .venv-triton-%/.installed
-	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels \
-		tests/losses/test_family.py -k "$(INTERPRETED-$*)"
-	PYTHONPATH=. .venv-triton-$*/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels \
-		-k "$(COMPILED-$*)"
+# $(call triton,VERSION,marks,names of interpreted tests,names of compiled tests); an interpreted kernel cannot be
+# compiled: two processes.
+define triton
+TRITON_INTERPRET=1 PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels \
+	tests/losses/test_family.py -m "$(2)" -k "$(3)"
+PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels -m "$(2)" -k "$(4)"
+endef
+
+test-triton: .venv-triton-$(TRITON)/.installed
+	$(call triton,$(TRITON),not exhaustive,triton,)
+
+# The older version interprets every rule and op, without the hard numbers, and compiles for the GPUs most in use.
+test-triton-full: .venv-triton-$(TRITON)/.installed .venv-triton-$(OLDER_TRITON)/.installed
+	$(call triton,$(TRITON),exhaustive,triton,)
+	$(call triton,$(OLDER_TRITON),,triton and (test_triton_ops or test_triton_buffers or every_rule or half_precision\
+		or family),not sm89 and not sm100 and not gfx942)
 
 # Compiling a thousand kernels takes all cores, where pytest-xdist is there to use them; a kernel may hang, which
 # pytest-timeout ends. The interrupt comes in time to read the failures found by then within ten minutes.
@@ -72,14 +93,17 @@ test-gpu:
 		$(call has,xdist,--numprocesses auto --maxprocesses 12) \
 		$(call has,pytest_timeout,--timeout 120 --timeout-method thread)
 
-lint: $(STAMP)
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+mutations: $(VENV)/.installed-test .venv-triton-$(TRITON)/.installed
+	$(BIN)/python tests/mutations.py --triton .venv-triton-$(TRITON)/bin/python
+
 sanitize: sanitize-thread sanitize-address
 
-sanitize-thread sanitize-address: $(STAMP)
+sanitize-thread sanitize-address: $(VENV)/.installed-test
 	$(BIN)/python $(PIP_INSTALL) setuptools pybind11
 	tests/sanitize.sh $(BIN)/python $(@:sanitize-%=%)
 
@@ -104,7 +128,7 @@ bench-large: $(PEERS_STAMP)
 bench-gpu:
 	PYTHONPATH=. $(PYTHON) bench/bench_gpu.py
 
-results: $(STAMP) $(PEERS_STAMP)
+results: $(VENV)/.installed-test $(PEERS_STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo
 	$(BIN)/python examples/demo.py --out bench/results/demo-default-views --default-views
 	$(PEERS)/bin/python bench/bench_losses.py

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import re
+import shlex
 from types import ModuleType
 
 
@@ -33,5 +36,30 @@ def require(module: str, extra: str) -> ModuleType:
         if (error.name or "").split(".")[0] != module.split(".")[0]:
             raise  # the dependency is there, something it needs itself is not
         raise MissingExtraError(
-            f"{module.split('.')[0]} is not installed; run: pip install 'ecgloss[{extra}]'"
+            f"{module.split('.')[0]} is not installed, which the extra {extra} brings; run: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """The command that installs what an extra brings, whether ecgloss came from a checkout or from a wheel.
+
+    Example:
+        >>> install_command("features")
+        "pip install 'neurokit2>=0.2.10'"
+    """
+    try:
+        return f"pip install {shlex.join(_requirements(extra))}"
+    except importlib.metadata.PackageNotFoundError:  # a checkout on the path
+        return f"pip install '.[{extra}]' in the checkout of ecgloss"
+
+
+def _requirements(extra: str) -> list[str]:
+    """What an extra requires, with the extras it includes."""
+    found: list[str] = []
+    for line in importlib.metadata.requires("ecgloss") or []:
+        requirement, _, condition = (part.strip() for part in line.partition(";"))
+        if not re.search(rf"extra == ['\"]{extra}['\"]", condition):
+            continue
+        included = re.fullmatch(r"ecgloss\[(.*)\]", requirement)
+        found += [x for name in included[1].split(",") for x in _requirements(name)] if included else [requirement]
+    return list(dict.fromkeys(found))

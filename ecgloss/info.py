@@ -10,6 +10,7 @@ import platform
 import torch
 
 import ecgloss
+from ecgloss._extras import install_command
 from ecgloss.engine.dispatch import describe_extension
 
 EXTRAS = {
@@ -53,4 +54,4 @@ def _extra(modules: tuple[str, ...], extra: str) -> str:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if not missing:
         return "installed"
-    return f"incomplete, without {', '.join(missing)}: pip install 'ecgloss[{extra}]'"
+    return f"incomplete, without {', '.join(missing)}: {install_command(extra)}"

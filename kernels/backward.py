@@ -33,7 +33,7 @@ def backward(
     scales,  # [SCALES]
     numbers,  # [NUMBERS]
     out,  # [splits, n_pad, D] fp32
-    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre) without the squared error, or None
+    moments,  # [splits, n_pad] sum_k A_ik (S_ik - centre_i) without the squared error, or None
     tau_pointer,
     tau,
     alpha,
@@ -66,7 +66,7 @@ def backward(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain, row_top = load_gains(row_gains, rows, n_pad, WAYS)
+    row_gain, row_top, row_centre = load_gains(row_gains, rows, n_pad, WAYS)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
@@ -88,6 +88,7 @@ def backward(
             cols_side,
             row_gain,
             row_top,
+            row_centre,
             col_gains,
             numbers,
             scales,

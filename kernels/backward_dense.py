@@ -3,7 +3,8 @@
     A_ik = c_i 2^(x - top_i) over the negatives + d_i w_ik 2^(x - positive_top_i) + f_i w_ik / tau
     G    = A + A^T, A or A^T
 
-as rows have gains of their own and columns have, or only one side has.
+as rows have gains of their own and columns have, or only one side has. S is counted from a centre for the temperature's
+gradient (:mod:`.coefficients`): the maximum for either kind of exponentials, a typical S for the last term.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN, GAIN_CENTRE, GAIN_POSITIVE, GAIN_POSITIVE_SUM, GAIN_POSITIVE_TOP, GAIN_TOP, INVERSE, PAD
+from .forms import GAIN, GAIN_ORIGIN, GAIN_POSITIVE, GAIN_POSITIVE_SUM, GAIN_POSITIVE_TOP, GAIN_TOP, INVERSE, PAD
 from .relation import relate
 from .tile import (
     exponent_scale,
@@ -25,15 +26,19 @@ from .tile import (
 
 
 @triton.jit
-def add_way(g, x, log_weight, negative, gains, index, n_pad, AXIS: tl.constexpr):
-    """g + A where AXIS is 1 (gains of the rows), g + A^T where it is 0 (gains of the columns)."""
-    gain = tl.expand_dims(load_vector(gains, GAIN, index, n_pad), AXIS)
-    top = tl.expand_dims(load_vector(gains, GAIN_TOP, index, n_pad), AXIS)
-    g += tl.where(negative, tl.exp2(x - top), 0.0) * gain
-    gain = tl.expand_dims(load_vector(gains, GAIN_POSITIVE, index, n_pad), AXIS)
-    top = tl.expand_dims(load_vector(gains, GAIN_POSITIVE_TOP, index, n_pad), AXIS)
-    g += tl.exp2(x + log_weight - top) * gain
-    return g + tl.exp2(log_weight) * tl.expand_dims(load_vector(gains, GAIN_POSITIVE_SUM, index, n_pad), AXIS)
+def load_gain(gains, line: tl.constexpr, index, n_pad, AXIS: tl.constexpr):
+    """Gains of the rows where AXIS is 1, of the columns where it is 0, as a column or row of a tile."""
+    return tl.expand_dims(load_vector(gains, line, index, n_pad), AXIS)
+
+
+@triton.jit
+def one_way(x, log_weight, negative, gains, index, n_pad, AXIS: tl.constexpr):
+    """The three terms of A where AXIS is 1, of A^T where it is 0."""
+    top = load_gain(gains, GAIN_TOP, index, n_pad, AXIS)
+    negatives = tl.where(negative, tl.exp2(x - top), 0.0) * load_gain(gains, GAIN, index, n_pad, AXIS)
+    top = load_gain(gains, GAIN_POSITIVE_TOP, index, n_pad, AXIS)
+    positives = tl.exp2(x + log_weight - top) * load_gain(gains, GAIN_POSITIVE, index, n_pad, AXIS)
+    return negatives, positives, tl.exp2(log_weight) * load_gain(gains, GAIN_POSITIVE_SUM, index, n_pad, AXIS)
 
 
 @triton.jit(do_not_specialize=["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"])
@@ -50,7 +55,7 @@ def dense_backward(
     col_gains,  # [GAINS, m_pad], or None
     scales,  # [SCALES]
     out,  # [splits, n_pad, D] fp32
-    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre), or None
+    moments,  # [splits, n_pad] sum_k A_ik (S_ik - centre), or None
     tau_pointer,
     tau,
     threshold,
@@ -98,11 +103,16 @@ def dense_backward(
         x = s * scale
         g = tl.zeros([BLOCK_M, BLOCK_N], dtype=tl.float32)
         if row_gains is not None:
-            g = add_way(g, x, log_weight, negative, row_gains, rows, n_pad, 1)
+            negatives, positives, linear = one_way(x, log_weight, negative, row_gains, rows, n_pad, 1)
+            g += negatives + positives + linear
+            if moments is not None:
+                negatives *= x - load_gain(row_gains, GAIN_TOP, rows, n_pad, 1)
+                positives *= x - load_gain(row_gains, GAIN_POSITIVE_TOP, rows, n_pad, 1)
+                linear *= x - scale * tl.load(scales + GAIN_ORIGIN)
+                moment += tl.sum(negatives + positives + linear, 1)
         if col_gains is not None:
-            g = add_way(g, x, log_weight, negative, col_gains, cols, m_pad, 0)
-        if moments is not None:
-            moment += tl.sum(g * (s - tl.load(scales + GAIN_CENTRE)), 1)
+            negatives, positives, linear = one_way(x, log_weight, negative, col_gains, cols, m_pad, 0)
+            g += negatives + positives + linear
         g = (g * other[None, :]).to(u_cols.dtype.element_ty)
         if BLOCK_K != D or BLOCK_D != D:
             b = load_rows(u_cols, cols, chunk * BLOCK_D, BLOCK_D, D)
@@ -112,4 +122,4 @@ def dense_backward(
     tl.store(target + tl.arange(0, BLOCK_D)[None, :], gradient)
     if moments is not None:
         if chunk == 0:
-            tl.store(moments + split * n_pad + rows, moment)
+            tl.store(moments + split * n_pad + rows, moment / scale)

@@ -3,6 +3,10 @@
     g_negative = g_entropy / N sigma(negative - positive) + g_rows[3]        g_positive = ... - sigma ... + g_rows[0, 1]
     GAIN       = g_negative / (tau mass)
 
+What the temperature's gradient needs is sum_k A_ik S_ik. The exponentials of a tile are a rounding of S / tau away from
+those whose sum is the mass, so that sum is taken of A_ik (S_ik - centre_i), with a centre that no S which weighs
+anything is far from (the row's maximum; tau log mean e^(S / tau)), and centre_i sum_k A_ik, known exactly, is added.
+
 All in a unit in which the gradient of a pair fits half precision: 256 N / (|g_entropy| / tau + ...) times its value, at
 most some hundreds, and the share 1 / N of a typical pair stays a normal number.
 """
@@ -22,11 +26,12 @@ from .forms import (
     GAIN,
     GAIN_CENTRE,
     GAIN_LOW,
+    GAIN_MOMENT,
+    GAIN_ORIGIN,
     GAIN_POSITIVE,
     GAIN_POSITIVE_SUM,
     GAIN_POSITIVE_TOP,
     GAIN_TOP,
-    GAIN_TOTAL,
     MASS,
     NEGATIVE,
     PAD,
@@ -37,7 +42,7 @@ from .forms import (
     TOP,
     UNSCALE,
 )
-from .tile import load_temperature
+from .tile import exponent_scale, load_temperature
 
 UNIT = tl.constexpr(256.0)
 
@@ -75,7 +80,7 @@ def load_unit(g_entropy, g_error, stretch, peak, tau, n):
     return tl.where(size == 0, 1.0, UNIT * n / size)
 
 
-@triton.jit(do_not_specialize=["n", "n_blocks"])
+@triton.jit(do_not_specialize=["n", "m", "n_blocks"])
 def coefficients(
     g_loss,  # 0-d, or None; so are the next two
     g_entropy,
@@ -91,6 +96,7 @@ def coefficients(
     entropy_weight,
     error_weight,
     n,
+    m,
     n_blocks,
     ALIGN: tl.constexpr,
     POSITIVES: tl.constexpr,
@@ -111,26 +117,28 @@ def coefficients(
 
     mass, nothing = load_mass(side, MASS, rows, mask, n_pad)
     negative = tl.where(nothing, 0.0, load_gradient(g_rows, 3, rows, mask, n))
-    total = negative
+    top = tl.load(side + TOP * n_pad + rows, mask=mask, other=0.0)
+    centre = (top + tl.log2(mass / m)) / exponent_scale(tau)
     if POSITIVES:
         positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
-        total += positive  # the cross entropy adds nothing: what it adds to the negatives it takes from the positive
         x = tl.load(side + NEGATIVE * n_pad + rows, mask=mask, other=0.0)
-        y = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0) / tau
-        share = entropy / n / (1 + tl.exp(y - x))
+        s = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
+        share = entropy / n / (1 + tl.exp(s / tau - x))
+        # what the cross entropy adds to the negatives it takes from the positive
+        moment = share * (centre - s) + negative * centre + positive * s
         negative += share
         positive -= share
     else:
         positive = 0.0 * negative
+        moment = negative * centre
     inside = rows < n_pad
-    top = tl.load(side + TOP * n_pad + rows, mask=mask, other=0.0)
     tl.store(gains + GAIN * n_pad + rows, tl.where(mask, negative * (unit / tau) / mass, 0.0), mask=inside)
     tl.store(gains + GAIN_TOP * n_pad + rows, top, mask=inside)
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
-    tl.store(gains + GAIN_TOTAL * n_pad + rows, tl.where(mask, total * (unit / tau), 0.0), mask=inside)
+    tl.store(gains + GAIN_CENTRE * n_pad + rows, tl.where(mask, centre, 0.0), mask=inside)
+    tl.store(gains + GAIN_MOMENT * n_pad + rows, tl.where(mask, moment * (unit / tau), 0.0), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
-        tl.store(scales + GAIN_CENTRE, tl.load(numbers + CENTRE))
         if ALIGN != "":
             weight = 4 * stretch * error * unit / n / n
             tl.store(scales + ALIGN_WEIGHT, weight)
@@ -168,12 +176,14 @@ def dense_coefficients(
     mass, nothing = load_mass(side, POSITIVE_MASS, rows, mask, n_pad)
     positive = tl.where(nothing, 0.0, load_gradient(g_rows, 1, rows, mask, n))
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, positive * (unit / tau) / mass, mask=inside)
-    top = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
-    tl.store(gains + GAIN_POSITIVE_TOP * n_pad + rows, top, mask=inside)
+    positive_top = tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN_POSITIVE_TOP * n_pad + rows, positive_top, mask=inside)
     weighted = load_gradient(g_rows, 0, rows, mask, n)
     tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, weighted * (unit / tau), mask=inside)
-    total = negative + positive + weighted * tl.load(side + COUNT * n_pad + rows, mask=mask, other=0.0)
-    tl.store(gains + GAIN_TOTAL * n_pad + rows, total * (unit / tau), mask=inside)
+    total = weighted * tl.load(side + COUNT * n_pad + rows, mask=mask, other=0.0)
+    origin = tl.load(numbers + CENTRE)
+    moment = (negative * top + positive * positive_top) / exponent_scale(tau) + total * origin
+    tl.store(gains + GAIN_MOMENT * n_pad + rows, moment * (unit / tau), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
-        tl.store(scales + GAIN_CENTRE, tl.load(numbers + CENTRE))
+        tl.store(scales + GAIN_ORIGIN, origin)

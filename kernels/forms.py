@@ -71,15 +71,16 @@ GAIN_TOP = tl.constexpr(1)
 GAIN_POSITIVE = tl.constexpr(2)  # of the single positive; of the exponentials of dense positives
 GAIN_POSITIVE_TOP = tl.constexpr(3)
 GAIN_POSITIVE_SUM = tl.constexpr(4)
-GAIN_TOTAL = tl.constexpr(5)  # sum over a row's pairs of dL/dS: what a common shift of S would change
-GAINS = 6
+GAIN_CENTRE = tl.constexpr(5)  # S near the mean of the row's negatives by their exponentials: rows with one positive
+GAIN_MOMENT = tl.constexpr(6)  # sum of dL/dS over a row's pairs, each times the S from which the tiles count its S
+GAINS = 7
 UNSCALE = tl.constexpr(0)  # gradients are computed in a unit in which half precision holds them
 ALIGN_CONSTANT = tl.constexpr(1)  # dL/dS of the squared error is constant + slope S + weight W, both ways of a pair
 ALIGN_SLOPE = tl.constexpr(2)
 ALIGN_WEIGHT = tl.constexpr(3)
 GAIN_LOW = tl.constexpr(4)  # of min S
-GAIN_CENTRE = tl.constexpr(5)  # CENTRE
-SCALES = 8
+GAIN_ORIGIN = tl.constexpr(5)  # CENTRE
+SCALES = 6
 
 NO_SHIFT = 1 << 30  # a shift no pair has
 

@@ -30,7 +30,7 @@ TIE_BLOCK = 32
 PANEL_BYTES = 2**29  # of G at once
 FEWEST_ROWS = 1024  # products with fewer would leave multiprocessors without work
 MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
-Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) sums of G (S - centre)
+Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) sums of A (S - centre)
 
 
 class Gains(NamedTuple):
@@ -70,7 +70,7 @@ def gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], run:
         given: tuple[Any, ...] = (g_rows, peak, rows.side, numbers, found, scales, *run.tau, p.n, rows.blocks)
         run.launch(dense_coefficients, programs, *given, options=SMALL, BLOCK=BLOCK)
         return found, scales
-    given = (*terms, g_rows, peak, rows.side, numbers, found, scales, *run.tau, *p.term_weights, p.n, rows.blocks)
+    given = (*terms, g_rows, peak, rows.side, numbers, found, scales, *run.tau, *p.term_weights, p.n, p.m, rows.blocks)
     positives = p.positive is not None
     variant = {"ALIGN": p.similarity, "POSITIVES": positives, "BLOCK": BLOCK}
     run.launch(coefficients, programs, *given, options=SMALL, **variant)
@@ -218,7 +218,6 @@ def project_gradient(
         *targets,
         dtau,
         *run.tau,
-        0.5 if p.square else 1.0,
         torch.finfo(targets[0].dtype).max,
         targets[0].shape[0],
         own.n,

@@ -19,12 +19,13 @@ from .weight import contrast_weight, exponents, fixed_maximum, risk_weight, weig
 
 @triton.jit
 def load_gains(gains, rows, n_pad, WAYS: tl.constexpr):
-    """Gains of the rows' own statistics and their tops; 0 where only the columns' have gradients."""
+    """Gains of the rows' own statistics, their tops and centres; 0 where only the columns' have gradients."""
     if WAYS == "columns":
         none = tl.zeros(rows.shape, dtype=tl.float32)
-        return none, none
+        return none, none, none
     else:
-        return load_vector(gains, GAIN, rows, n_pad), load_vector(gains, GAIN_TOP, rows, n_pad)
+        gain = load_vector(gains, GAIN, rows, n_pad)
+        return gain, load_vector(gains, GAIN_TOP, rows, n_pad), load_vector(gains, GAIN_CENTRE, rows, n_pad)
 
 
 @triton.jit
@@ -41,22 +42,24 @@ def contrast(
     FIXED: tl.constexpr,
     WAYS: tl.constexpr,
 ):
-    """The negatives' part of G: that of the rows, of the columns, or of both."""
+    """The negatives' part of G: that of the rows, of the columns, or of both; and the rows' exponentials."""
     if FIXED:
         e = weighted(tl.exp2(x - maximum), omega, RULE)
         if WAYS == "rows":
-            return e * row_gain[:, None]
+            return e * row_gain[:, None], e
         gain = load_vector(col_gains, GAIN, cols, m_pad)
         if WAYS == "columns":
-            return e * gain[None, :]
-        return e * (row_gain[:, None] + gain[None, :])
+            return e * gain[None, :], e
+        return e * (row_gain[:, None] + gain[None, :]), e
     if WAYS == "rows":
-        return weighted(tl.exp2(x - row_top[:, None]) * row_gain[:, None], omega, RULE)
-    theirs = tl.exp2(x - load_vector(col_gains, GAIN_TOP, cols, m_pad)[None, :])
+        e = weighted(tl.exp2(x - row_top[:, None]), omega, RULE)
+        return e * row_gain[:, None], e
+    theirs = weighted(tl.exp2(x - load_vector(col_gains, GAIN_TOP, cols, m_pad)[None, :]), omega, RULE)
     theirs = theirs * load_vector(col_gains, GAIN, cols, m_pad)[None, :]
     if WAYS == "columns":
-        return weighted(theirs, omega, RULE)
-    return weighted(theirs + tl.exp2(x - row_top[:, None]) * row_gain[:, None], omega, RULE)
+        return theirs, theirs
+    e = weighted(tl.exp2(x - row_top[:, None]), omega, RULE)
+    return theirs + e * row_gain[:, None], e
 
 
 @triton.jit
@@ -70,6 +73,7 @@ def pair_gradients(
     cols_side,  # [lines, m_pad]
     row_gain,  # [BLOCK_M]
     row_top,
+    row_centre,
     col_gains,  # [GAINS, m_pad]
     numbers,  # [NUMBERS]
     scales,  # [SCALES]
@@ -87,7 +91,7 @@ def pair_gradients(
     WAYS: tl.constexpr,
     MOMENTS: tl.constexpr,
 ):
-    """G of a tile, and sum_k G_ik (S_ik - centre) of its rows without the squared error (0 unless MOMENTS)."""
+    """G of a tile, and sum_k A_ik (S_ik - centre_i) of its rows without the squared error (0 unless MOMENTS)."""
     w = risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
     omega = contrast_weight(w, numbers, RULE)
     x = exponents(s, omega, scale, RULE, FIXED)
@@ -96,10 +100,10 @@ def pair_gradients(
         x = tl.where(keep, x, -float("inf"))
         w = tl.where(keep, w, 0.0)
     maximum = fixed_maximum(scale, RULE)
-    g = contrast(x, omega, row_gain, row_top, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
+    g, e = contrast(x, omega, row_gain, row_top, col_gains, cols, m_pad, maximum, RULE, FIXED, WAYS)
     moment = tl.zeros([rows.shape[0]], dtype=tl.float32)
     if MOMENTS:
-        moment = tl.sum(g * (s - tl.load(scales + GAIN_CENTRE)), 1)
+        moment = tl.sum(e * (s - row_centre[:, None]), 1) * row_gain
     if ALIGN:
         g += tl.load(scales + ALIGN_CONSTANT) + tl.load(scales + ALIGN_SLOPE) * s + tl.load(scales + ALIGN_WEIGHT) * w
     return g, moment

@@ -29,7 +29,7 @@ def panel(
     scales,  # [SCALES]
     numbers,  # [NUMBERS]
     out,  # [rows of the panel, m_pad]
-    moments,  # [splits, n_pad] sum_k G_ik (S_ik - centre) without the squared error, or None
+    moments,  # [splits, n_pad] sum_k A_ik (S_ik - centre_i) without the squared error, or None
     tau_pointer,
     tau,
     alpha,
@@ -61,7 +61,7 @@ def panel(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain, row_top = load_gains(row_gains, rows, n_pad, WAYS)
+    row_gain, row_top, row_centre = load_gains(row_gains, rows, n_pad, WAYS)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     end = tl.minimum(first_tile(split + 1, splits, m_pad, BLOCK_N), m_pad)
@@ -80,6 +80,7 @@ def panel(
             cols_side,
             row_gain,
             row_top,
+            row_centre,
             col_gains,
             numbers,
             scales,

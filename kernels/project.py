@@ -2,10 +2,9 @@
 
     t_i  = sum of the parts + a_i z^_(i + shift) + a_(i - shift) z^_(i - shift)
     dz_i = (t_i - z^_i (z^_i . t_i)) / max(|z_i|, 1e-12)        without the projection where |z_i| < 1e-12
-    dtau = sum_i of  -1/tau (h sum_k G_ik (S_ik - centre) + a_i (S_i,i+shift - centre) + centre total_i)
+    dtau = sum_i of  -1/tau (sum_k A_ik (S_ik - centre_i) + moment_i)
 
-with h = 1/2 where G holds both ways of a pair, and total_i the sum of a row's gradients, known without rounding: for
-nearly parallel rows the sums of G S would cancel. The centre is any typical S.
+with A the row's own part of G, and moment_i what its gradients are at the centre: see :mod:`.coefficients`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import GAIN_CENTRE, GAIN_POSITIVE, GAIN_TOTAL, INVERSE, NORM, PAD, POSITIVE, UNSCALE
+from .forms import GAIN_MOMENT, GAIN_POSITIVE, INVERSE, NORM, PAD, UNSCALE
 from .prepare import NORM_EPSILON
 from .tile import load_temperature
 
@@ -36,7 +35,7 @@ def pulled(u, side, rows, gain, n_pad, D: tl.constexpr, COLUMNS: tl.constexpr):
 @triton.jit(do_not_specialize=["first", "n", "n_blocks", "m", "m_blocks", "shift", "period"])
 def project(
     parts,  # [SPLITS, n_pad, D] fp32
-    moments,  # [MOMENT_SPLITS, n_pad] sum_k G_ik (S_ik - centre), or None
+    moments,  # [MOMENT_SPLITS, n_pad] sum_k A_ik (S_ik - centre_i), or None
     u,  # [n_pad, D]
     side,  # [lines, n_pad]
     u_others,  # [m_pad, D]
@@ -49,7 +48,6 @@ def project(
     dtau,  # [n], or None
     tau_pointer,
     tau,
-    half,
     limit,  # the largest number of the gradient's dtype
     first,
     n,
@@ -102,13 +100,7 @@ def project(
         tl.store(dq2 + target, dz.to(dq.dtype.element_ty), mask=(mask & (rows >= first))[:, None] & inside)
     if dtau is not None:
         tau = load_temperature(tau_pointer, tau)
-        centre = tl.load(scales + GAIN_CENTRE)
-        moment = tl.zeros([ROWS], dtype=tl.float32)
+        moment = tl.load(own_gains + GAIN_MOMENT * n_pad + rows, mask=mask, other=0.0)
         for split in tl.static_range(MOMENT_SPLITS):
             moment += tl.load(moments + split * n_pad + rows, mask=mask, other=0.0)
-        moment = moment * half
-        if POSITIVES:
-            gain = tl.load(own_gains + GAIN_POSITIVE * n_pad + rows, mask=mask, other=0.0)
-            moment += gain * (tl.load(side + POSITIVE * n_pad + rows, mask=mask, other=0.0) - centre)
-        moment += centre * tl.load(own_gains + GAIN_TOTAL * n_pad + rows, mask=mask, other=0.0)
         tl.store(dtau + rows, -moment * unscale / tau, mask=mask)

@@ -1,8 +1,13 @@
-"""Fixtures shared by all tests."""
+"""What all tests share: one thread, the same draws every time, and where real recordings lie."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+
+# Problems of tests are so small that threads wait longer than they compute; beside another busy process, for seconds.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -30,6 +35,23 @@ def real_data() -> Callable[[str], Path]:
 def rng() -> torch.Generator:
     """A seeded torch generator."""
     return torch.Generator().manual_seed(20)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis draws the same examples every time, unless ``--hypothesis-seed`` asks for others."""
+    if importlib.util.find_spec("hypothesis") is None or config.getoption("--hypothesis-seed", None) is not None:
+        return
+    from hypothesis import settings
+
+    settings.register_profile("the same draws", derandomize=True, deadline=None)
+    settings.load_profile("the same draws")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is exhaustive is also slow, so that ``-m "not slow"`` alone leaves out both."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -148,6 +148,7 @@ RECTANGULAR: dict[str, Callable[[int, torch.Generator], Setting]] = {
     "gaussian, columns": partial(gaussian, 2, True),
 }
 RULES = SQUARE | RECTANGULAR
+MAIN = ["uniform", "clef paper", "clef official", "clef mean", "features or labels", "uniform, matched"]
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import importlib.metadata
 import importlib.util
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import chunked, fused, reference, triton_words
+from ecgloss.engine import chunked, extension, fused, reference, triton_words
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, RiskPairs, Rule
@@ -27,7 +25,6 @@ _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
 OLDEST_CAPABILITY = (8, 0)
 OLDEST_TRITON = (3, 5)
-NOT_BUILT = "not built (there was no compiler, or no installation)"
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,8 @@ class BackendStatus:
     note: str
 
 
-def _load_extension() -> Any:
-    """The C++ extension, or None."""
-    try:
-        return importlib.import_module("ecgloss._C")
-    except ImportError:
-        return None
-
-
-_EXTENSION = _load_extension()
+_EXTENSION = extension.load()
+_EXTENSION_PROBLEM = extension.choose_instruction_set(_EXTENSION)
 
 
 def backends() -> list[BackendStatus]:
@@ -65,7 +55,10 @@ def backends() -> list[BackendStatus]:
         True
     """
     if _EXTENSION is None:
-        kernels = BackendStatus("cpp", False, f"the C++ extension was {NOT_BUILT}; CPU tensors use chunked")
+        note = f"the C++ extension was {extension.NOT_BUILT}; CPU tensors use chunked"
+        kernels = BackendStatus("cpp", False, note)
+    elif _EXTENSION_PROBLEM is not None:
+        kernels = BackendStatus("cpp", False, _EXTENSION_PROBLEM)
     else:
         note = (
             f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
@@ -158,7 +151,7 @@ def select_backend(
     if name == "cpp" and _EXTENSION is not None:
         if device.type != "cpu":
             raise ValueError(f"{source} 'cpp' computes on a CPU; got tensors on {device}")
-        return name
+        return _kernels()
     if name == "triton" and _triton_obstacle() is None:
         reason = _unfit_for_triton(device, dtype, rule)
         if reason:
@@ -174,12 +167,19 @@ def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> s
     """The quickest backend for embeddings."""
     if device.type == "cpu":
         if _EXTENSION is not None:
-            return "cpp"
+            return _kernels()
         if not torch.compiler.is_compiling():
             _announce_fallback()
         return "chunked"
     fits = _triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None
     return "triton" if fits else "chunked"
+
+
+def _kernels() -> str:
+    """The C++ kernels, unless they are to use an instruction set that is not there."""
+    if _EXTENSION_PROBLEM is not None:
+        raise ValueError(_EXTENSION_PROBLEM)
+    return "cpp"
 
 
 def _triton_obstacle() -> str | None:
@@ -245,7 +245,7 @@ def _unfit_for_triton(device: torch.device, dtype: torch.dtype, rule: Rule | Non
 def _announce_fallback() -> None:
     """Once per process."""
     warnings.warn(
-        f'ecgloss: the C++ extension was {NOT_BUILT}, so backend="auto" uses the slower chunked backend; '
+        f'ecgloss: the C++ extension was {extension.NOT_BUILT}, so backend="auto" uses the slower chunked backend; '
         "see `ecgloss info`",
         RuntimeWarning,
         stacklevel=5,  # the line that called the loss
@@ -253,14 +253,8 @@ def _announce_fallback() -> None:
 
 
 def describe_extension() -> str:
-    """The C++ extension in a few words: the instruction set in use, the others that run here, what the machine has."""
-    if _EXTENSION is None:
-        return NOT_BUILT
-    in_use, features = _EXTENSION.instruction_set(), ", ".join(_EXTENSION.cpu_features())
-    others = ", ".join(name for name in _EXTENSION.instruction_sets() if name != in_use)
-    return (
-        f"built; kernels for {in_use} (also here: {others or 'none'}); this machine has {features or 'none it knows'}"
-    )
+    """The C++ extension in a few words."""
+    return extension.describe(_EXTENSION)
 
 
 def _unit(z: Tensor) -> Tensor:

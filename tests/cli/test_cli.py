@@ -238,9 +238,9 @@ def test_info_works_without_the_extras_and_names_those_that_are_missing(capsys, 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in absent else find(name))
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    assert "incomplete, without lightning_fabric, jsonargparse: pip install 'ecgloss[train]'" in text
+    assert re.search(r"incomplete, without lightning_fabric, jsonargparse: pip install .*jsonargparse", text)
     assert main(["pretrain", "--data", "synthetic"]) == 1
-    assert "jsonargparse is not installed; run: pip install 'ecgloss[train]'" in capsys.readouterr().err
+    assert "jsonargparse is not installed, which the extra train brings; run: pip install" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_resume_finishes_it(training, tmp_path, shared, monkeypatch, capsys):
@@ -492,6 +492,7 @@ def test_debug_shows_where(place, tmp_path):
         main(words)
 
 
+@pytest.mark.slow
 def test_as_a_process(tmp_path):
     """One process per way out: help for scripts that only see the exit code and the streams."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ECGLOSS_CACHE": str(tmp_path / "cache")}

@@ -12,7 +12,7 @@ from ecgloss._files import read_json
 from ecgloss.cli import main
 from ecgloss.data.dataset import EcgDataset
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 # One signal under two names in PTB-XL 1.0.1; the last pair also has two patient numbers.
 DUPLICATES = [("00137", "00138"), ("00143", "00144"), ("00456", "00457"), ("00145", "00463")]
@@ -31,8 +31,8 @@ def run(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
     ("name", "task", "split"),
     [
         ("ptbxl", "superdiagnostic", "that of pretraining"),
-        ("ludb", "rhythm", "new, by patient"),
-        ("challenge2021/georgia", "diagnosis", "new, by patient"),
+        pytest.param("ludb", "rhythm", "new, by patient", marks=pytest.mark.exhaustive),
+        pytest.param("challenge2021/georgia", "diagnosis", "new, by patient", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_database_is_evaluated_with_intervals(name, task, split, run, real_data, capsys, tmp_path):

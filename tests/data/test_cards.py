@@ -55,6 +55,7 @@ def test_every_card_cites_and_licenses_its_data():
 # PTB-XL
 
 
+@pytest.mark.slow
 def test_ptbxl_superclasses_are_those_of_the_benchmark(real_data):
     recordings, refused = read(real_data("ptbxl"))
     assert not refused
@@ -69,6 +70,7 @@ def test_ptbxl_superclasses_are_those_of_the_benchmark(real_data):
     assert np.nanmax(ages) == 90
 
 
+@pytest.mark.slow
 def test_ptbxl_uses_one_rate_for_all_where_files_at_500_hz_are_missing(real_data):
     recordings, _ = read(real_data("ptbxl"), rate=500.0)
     assert {r.sampling_rate for r in recordings.values()} == {100.0}
@@ -121,6 +123,7 @@ def test_ptbxl_codes_that_are_no_dictionary_are_refused():
 # LUDB
 
 
+@pytest.mark.slow
 def test_ludb_amplitudes_are_millivolts_although_the_gains_in_its_headers_are_not(real_data):
     recordings, refused = read(real_data("ludb"))
     assert not refused
@@ -136,6 +139,7 @@ def test_ludb_amplitudes_are_millivolts_although_the_gains_in_its_headers_are_no
     assert {r.leads for r in recordings.values()} == {STANDARD_LEADS}  # lower case in the headers
 
 
+@pytest.mark.slow
 def test_ludb_cells_with_line_breaks_and_the_age_above_89_are_read(real_data):
     recordings, _ = read(real_data("ludb"))
     assert counts(recordings, "rhythm") == {
@@ -308,6 +312,7 @@ def test_any_layout_is_read_with_age_and_sex_where_the_header_gives_them(write_r
     }
 
 
+@pytest.mark.slow
 def test_a_folder_of_databases_is_read_with_the_card_of_each(real_data):
     folder = real_data("ptbxl").parent
     recordings, refused = read(folder)

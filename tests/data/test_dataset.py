@@ -164,8 +164,9 @@ open_dataset(sys.argv[1], preprocessing=Preprocessing(sampling_rate=100.0), cach
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_is_never_opened_and_its_remains_go_in_time(open_, folder, tmp_path):
-    process = subprocess.run([sys.executable, "-c", KILLED, folder, tmp_path / "caches"], timeout=100)
+    process = subprocess.run([sys.executable, "-c", KILLED, folder, tmp_path / "caches"], timeout=300)
     assert process.returncode == -9
     [remains] = caches(tmp_path)
     assert remains.startswith(".unfinished-")
@@ -176,6 +177,7 @@ def test_a_killed_build_is_never_opened_and_its_remains_go_in_time(open_, folder
     assert remains not in caches(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_that_build_at_once_end_with_one_good_cache(folder, tmp_path):
     code = (
         "import sys; from ecgloss.data import *;"
@@ -183,8 +185,8 @@ def test_two_processes_that_build_at_once_end_with_one_good_cache(folder, tmp_pa
         " progress=False); print(len(d), d.fingerprint)"
     )
     command = [sys.executable, "-c", code, str(folder), str(tmp_path / "caches")]
-    with ThreadPoolExecutor(3) as pool:
-        runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, timeout=100), range(3)))
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, timeout=300), range(2)))
     assert {(run.returncode, run.stderr) for run in runs} == {(0, "")}
     assert len({run.stdout for run in runs}) == 1
     assert runs[0].stdout.startswith("4 ")
@@ -273,9 +275,14 @@ def test_records_that_share_a_name_do_not_overwrite_each_other(open_, folder):
     assert [skip.reason for skip in dataset.skipped] == ["the name was already used by another record"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "task"),
-    [("ptbxl", 358, "superdiagnostic"), ("ludb", 200, "rhythm"), ("challenge2021/georgia", 60, "diagnosis")],
+    [
+        ("ptbxl", 358, "superdiagnostic"),
+        pytest.param("ludb", 200, "rhythm", marks=pytest.mark.exhaustive),
+        ("challenge2021/georgia", 60, "diagnosis"),
+    ],
 )
 def test_real_databases_open_with_their_tasks(real_data, open_, name, rows, task):
     database = name.partition("/")[0]

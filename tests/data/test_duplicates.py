@@ -57,6 +57,7 @@ def test_recordings_without_a_common_lead_are_not_compared():
     assert not same_signal((("I",), noise(0)[:1]), (("II",), noise(0)[:1]))
 
 
+@pytest.mark.slow
 def test_many_recordings_are_compared_in_blocks_without_missing_a_pair():
     signals = [noise(seed, 500) for seed in range(2100)]
     signals[2099] = signals[5]  # first and last block
@@ -79,13 +80,14 @@ def joined(dataset):
     return pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("database", "expected"),
     [
         ("ptbxl", {("00145_lr", "00463_lr")}),
         ("challenge2021", {("E07509", "E07510")}),
-        ("ludb", set()),
-        ("mitdb", set()),
+        pytest.param("ludb", set(), marks=pytest.mark.exhaustive),
+        pytest.param("mitdb", set(), marks=pytest.mark.exhaustive),
     ],
 )
 def test_on_real_recordings_exactly_the_known_duplicates_are_joined(real_data, tmp_path, database, expected):

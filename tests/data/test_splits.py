@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecgloss.data.dataset import open_dataset
@@ -26,6 +26,7 @@ def parts(split):
     seed=st.integers(0, 2**32 - 1),
     weights=st.tuples(*[st.integers(1, 100)] * 3),
 )
+@example(groups=["0", "1", "2", "3"], seed=0, weights=(1, 1, 15))  # two patients less than its share
 def test_every_recording_is_in_one_part_and_no_patient_in_two(groups, seed, weights):
     fractions = tuple(w / sum(weights) for w in weights)
     distinct = len(set(groups))
@@ -40,8 +41,10 @@ def test_every_recording_is_in_one_part_and_no_patient_in_two(groups, seed, weig
     assert all(sides)
     assert sum(map(len, sides)) == distinct  # so no group is counted twice
     for side, fraction in zip(sides[1:], fractions[1:]):
-        # one half: rounding; another patient where rounding up would have emptied the training part
-        assert abs(len(side) - fraction * distinct) <= 1.5 or len(side) == 1
+        share = fraction * distinct
+        assert len(side) == 1 or len(side) <= share + 0.5
+        # A part is smaller than its share only where the training part would have been empty otherwise.
+        assert len(side) >= share - 0.5 or len(sides[0]) == 1
 
 
 @settings(deadline=None, max_examples=50)
@@ -136,6 +139,7 @@ def test_a_split_follows_its_recordings_into_another_cache(write_record, at_100h
     assert split.fingerprint == first.fingerprint != second.fingerprint
 
 
+@pytest.mark.slow
 def test_no_real_duplicate_straddles_a_split(real_data, at_100hz, tmp_path):
     dataset = open_dataset(real_data("ptbxl"), preprocessing=at_100hz, cache_dir=tmp_path, progress=False)
     duplicates = [

@@ -88,6 +88,7 @@ def test_metadata_is_missing_about_as_often_as_asked_and_often_together():
     assert {r.metadata.sex for r in people} == {"male", "female"}
 
 
+@pytest.mark.slow
 def test_leads_obey_einthoven_and_goldberger(recordings):
     for r in recordings[:20]:
         one, two = lead(r, "I"), lead(r, "II")
@@ -96,6 +97,7 @@ def test_leads_obey_einthoven_and_goldberger(recordings):
             np.testing.assert_allclose(lead(r, name), signal, atol=2e-6)  # float32 of a few millivolts
 
 
+@pytest.mark.slow
 def test_signals_are_those_of_a_recorder(recordings):
     assert all(r.signal.dtype == np.float32 and r.signal.shape == (12, 2500) for r in recordings)
     assert all(r.leads == STANDARD_LEADS and r.sampling_rate == RATE for r in recordings)

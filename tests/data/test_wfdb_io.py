@@ -157,6 +157,7 @@ def test_a_record_of_several_segments_is_one_recording_and_its_damage_is_found(w
         read_record(header)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database", "records"), [("ludb", 200), ("ptbxl", 505), ("challenge2021", 96), ("mitdb", 8)])
 def test_every_real_record_matches_its_checksums(real_data, database, records):
     read, refused = 0, []

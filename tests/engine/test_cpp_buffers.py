@@ -67,6 +67,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="MALLOC_PERTURB_ is glibc's")
 def test_scratch_memory_is_written_before_it_is_read():
     """glibc fills what malloc gives and free takes with a pattern."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from backends import needs_cpp
+from covering import exhaustive_except
 from tensor_memory import measure
 
 import ecgloss.functional as F
@@ -90,13 +91,16 @@ counts_peaks = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @counts_peaks
-@pytest.mark.parametrize("name", ["ntxent", "official"])
+@pytest.mark.parametrize("name", exhaustive_except(["official"], ["ntxent", "official"]))
 def test_a_process_grows_by_three_buffers(name):
     n, d = 16384, 64
     assert growth(name, "cpp", n) <= 3 * 4 * n * d + 32 * 2**20
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @counts_peaks
 def test_the_growth_of_a_process_sees_what_materialised_code_stores():
     """The test above could not fail if it did not."""

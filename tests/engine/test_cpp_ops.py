@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from backends import needs_cpp
+from covering import each_value
 from rule_cases import Problem, evaluate, problem
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +21,7 @@ from ecgloss.engine.normalise import SECOND_DERIVATIVE
 
 pytestmark = needs_cpp
 FORWARD, BACKWARD = torch.ops.ecgloss.pair_stats.default, torch.ops.ecgloss.pair_stats_backward.default
+DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 RULES = ["uniform", "clef paper", "clef official", "labels", "features or labels", "gaussian", "uniform, matched"]
 
 
@@ -34,16 +36,15 @@ def arguments(p: Problem, requires_grad: bool, two_parts: bool = False) -> list[
     return [q, q2, k, tau, *side, *rest]
 
 
-@pytest.mark.parametrize("requires_grad", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.slow
+@each_value(rule=RULES, dtype=DTYPES, requires_grad=[True, False])
 def test_opcheck_accepts_the_forward(rule, dtype, requires_grad):
     p = problem(rule, "random", 6, 5, 0.3).rounded(dtype)
     torch.library.opcheck(FORWARD, arguments(p, requires_grad, two_parts=p.k is None))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.slow
+@each_value(rule=RULES, dtype=DTYPES)
 def test_opcheck_accepts_the_backward(rule, dtype):
     p = problem(rule, "random", 6, 5, 0.3).rounded(dtype)
     given = arguments(p, requires_grad=False)

@@ -19,7 +19,15 @@ import ecgloss.functional as F
 
 pytestmark = needs_cpp
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 120  # seconds until a hang becomes a failure: starting Python and torch takes a few
+PATIENCE = 300  # seconds until a hang becomes a failure: starting Python and torch takes a few
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def views(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -69,6 +77,7 @@ assert all(torch.equal(a, b) for a, b in zip(loss_and_gradient(), expected)), "t
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_forked_process_does_not_wait_for_threads_it_has_not(threads):

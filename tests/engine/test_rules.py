@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from backends import BACKENDS, STREAMING
+from covering import each_value, pairwise
 from oracles import (
     naive_dissimilarity,
     naive_features,
@@ -220,9 +221,7 @@ def test_the_cases_hold_rows_without_positives_and_rows_without_negatives():
     assert any(not any(row) for c in (f() for f in CASES.values()) for row in c.omega)
 
 
-@pytest.mark.parametrize("streaming", STREAMING)
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("tau", [0.01, 0.1])
+@pairwise(name=CASES, streaming=STREAMING, tau=[0.01, 0.1])
 def test_fp32_is_as_accurate_as_materialised_code(name, tau, streaming):
     rule = CASES[name]().rule
 
@@ -300,6 +299,7 @@ def test_a_queue_without_gradient_gets_none_and_half_precision_queries_meet_full
     torch.testing.assert_close(alone, both[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", STREAMING)
 def test_compiles_without_graph_breaks(backend):
     g = torch.Generator().manual_seed(1)
@@ -340,10 +340,10 @@ def large(name: str, n: int) -> Rule:
     return rule
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize(
-    "name",
-    [
+@pytest.mark.slow
+@each_value(
+    backend=STREAMING,
+    name=[
         "uniform",
         "labels",
         "labels, columns",

@@ -282,6 +282,7 @@ def test_a_result_without_an_interval_is_saved_as_json_too(evaluation, tmp_path)
     assert strict(tmp_path / "result.json")["difference"]["low"] is None
 
 
+@pytest.mark.slow
 def test_the_report_shows_table_curves_views_and_map(evaluation, tmp_path):
     page = evaluation_report(tmp_path / "report.html", evaluation).read_text(encoding="utf-8")
     assert [page.count(f"<h2>{title}</h2>") for title in ("Results", "Training", "One recording, two views")] == [1] * 3
@@ -289,6 +290,7 @@ def test_the_report_shows_table_curves_views_and_map(evaluation, tmp_path):
     assert str(evaluation.results[TRAINED].metrics["auroc"]) in page
 
 
+@pytest.mark.slow
 def test_a_report_for_an_encoder_without_its_run_leaves_the_curves_out(evaluation, tmp_path):
     alone = replace(evaluation, checkpoint=tmp_path / "a" / "b" / "c")
     page = evaluation_report(tmp_path / "report.html", alone).read_text(encoding="utf-8")

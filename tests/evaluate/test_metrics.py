@@ -94,6 +94,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("patients", [None, 13])
 def test_intervals_equal_those_of_a_metric_called_on_every_resample(name, patients):

@@ -51,6 +51,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_figures_have_labelled_axes_and_can_be_drawn(name):
     with warnings.catch_warnings():
@@ -71,6 +72,7 @@ def test_pyplot_knows_nothing_of_the_figures():
     assert (pyplot.get_fignums(), matplotlib.get_backend(), dict(matplotlib.rcParams)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_drawing_does_not_import_pyplot():
     program = (

@@ -8,6 +8,7 @@ import os
 
 import pytest
 from bench_scripts import bench_script
+from covering import each_value, exhaustive_except, pairwise
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
@@ -43,10 +44,7 @@ def assert_fast(found):
         assert sum(found.matrix_instructions.values()) > 0
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("width", [64, 128, 256, 512])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pairwise(architecture=ARCHITECTURES, width=[64, 128, 256, 512], step=STEPS, dtype=["bf16", "fp32"])
 def test_clef_is_fast_on_every_gpu(bench, measure, architecture, width, step, dtype):
     # Missing fractions, min-max alignment, a running maximum and the gradient of the temperature: all that costs.
     if step == "backward":
@@ -67,20 +65,29 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("architecture", "step", "dtype", "width", "rule", "temperature"), OTHERS)
+SOME_OTHERS = [
+    ("sm90", "forward", "bf16", 256, "clef mean", "device"),
+    ("sm90", "panel", "bf16", 512, "clef mean", "device"),
+    ("sm90", "backward", "bf16", 256, "clef official", "learned"),
+    ("sm90", "backward", "tf32", 128, "clef official", "device"),
+    ("sm80", "panel", "bf16", 1024, "clef paper", "device"),
+]
+
+
+NAMES = ("architecture", "step", "dtype", "width", "rule", "temperature")
+
+
+@pytest.mark.parametrize(NAMES, exhaustive_except(SOME_OTHERS, OTHERS))
 def test_other_losses_widths_and_temperatures_are_fast(measure, architecture, step, dtype, width, rule, temperature):
     assert_fast(measure(architecture, step, dtype, width, rule, temperature))
 
 
-@pytest.mark.parametrize("rule", ["labels", "features", "gaussian"])
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("architecture", ["sm80", "sm90", "gfx942"])
+@each_value(architecture=["sm80", "sm90", "gfx942"], step=STEPS, rule=["labels", "features", "gaussian"])
 def test_losses_of_many_positives_are_fast(measure, architecture, step, rule):
     assert_fast(measure(architecture, step, "bf16", 128, rule))
 
 
-@pytest.mark.parametrize("gains", ["rows", "columns"])
-@pytest.mark.parametrize("rule", ["clef paper", "labels"])
+@each_value(rule=["clef paper", "labels"], gains=["rows", "columns"])
 def test_gradients_of_queries_and_of_keys_are_fast(measure, rule, gains):
     temperature = "device" if gains == "rows" else "constant"
     assert_fast(measure("sm90", "backward", "bf16", 256, rule, temperature, gains=gains))

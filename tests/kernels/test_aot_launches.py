@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch
+from covering import exhaustive_except
 from rule_cases import evaluate, problem
 from torch import Tensor
 
@@ -106,21 +107,26 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "dtype", "launched"), STEPS, indirect=["launched"])
+SOME_STEPS = [("clef official", torch.bfloat16, "sm90"), ("features or labels", torch.bfloat16, "sm90")]
+
+
+@pytest.mark.parametrize(("rule", "dtype", "launched"), exhaustive_except(SOME_STEPS, STEPS), indirect=["launched"])
 def test_a_training_step_launches_nothing_that_does_not_compile(rule, dtype, launched):
     evaluate(problem(rule, "random", 10, 20, 0.07).rounded(dtype), "triton")
     assert launched == EXPECTED[rule] | AROUND
 
 
-@pytest.mark.parametrize(
-    ("rule", "launched"), [("clef official", "sm90"), ("uniform, matched", "gfx942")], indirect=["launched"]
-)
+WIDE = [("clef official", "sm90"), ("uniform, matched", "gfx942")]
+
+
+@pytest.mark.parametrize(("rule", "launched"), exhaustive_except(WIDE[:1], WIDE), indirect=["launched"])
 def test_wide_embeddings_launch_panels_that_compile(rule, launched):
     evaluate(problem(rule, "random", 10, 600, 0.07).rounded(torch.bfloat16), "triton")
     assert "panel" in launched
     assert "backward" not in launched
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("launched", ["sm90"], indirect=True)
 def test_a_temperature_on_the_device_compiles(launched, monkeypatch):
     monkeypatch.setattr(kernels_module("problem"), "on_host", lambda x: False)

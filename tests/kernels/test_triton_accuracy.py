@@ -8,7 +8,8 @@ import error_rule
 import pytest
 import torch
 from backends import HALF, INTERPRETED, TRITON_DEVICE, needs_triton
-from rule_cases import RECTANGULAR, RULES, TAUS, evaluate, problem
+from covering import each_value, exhaustive_except
+from rule_cases import MAIN, RECTANGULAR, RULES, TAUS, evaluate, problem
 
 from ecgloss.engine.kernel_modules import kernels_module
 
@@ -16,40 +17,36 @@ pytestmark = needs_triton
 assert_as_accurate = partial(
     error_rule.assert_as_accurate_as_plain_code, backend="triton", device=TRITON_DEVICE, draws=2
 )
-MAIN = ["uniform", "clef paper", "clef official", "clef mean", "features or labels", "uniform, matched"]
 
 
-@pytest.mark.parametrize("kind", ["random", "nearly parallel"])
-@pytest.mark.parametrize("rule", RULES)
+@each_value(rule=RULES, kind=["random", "nearly parallel"])
 def test_every_rule_gets_the_loss_and_gradients_of_the_definition(rule, kind):
     assert_as_accurate(rule, kind, 40, 20, 0.07)
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", exhaustive_except(MAIN, RULES))
 def test_half_precision_embeddings_lose_nothing_but_their_own_rounding(rule, dtype):
     assert_as_accurate(rule, "random", 54, 23, 0.1, dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
-@pytest.mark.parametrize("kind", ["correlated", "duplicates", "zero rows"])
-@pytest.mark.parametrize("rule", MAIN)
+@each_value(rule=MAIN, kind=["correlated", "duplicates", "zero rows"], dtype=[torch.float32, *HALF])
 def test_hard_embeddings_give_finite_and_right_gradients(rule, kind, dtype):
     assert_as_accurate(rule, kind, 42, 20, 0.07, dtype, draws=2)
 
 
-@pytest.mark.parametrize("tau", TAUS)
-@pytest.mark.parametrize("rule", MAIN)
+@each_value(rule=MAIN, tau=TAUS)
 def test_no_temperature_is_too_small_or_too_large(rule, tau):
     assert_as_accurate(rule, "random", 36, 16, tau)
     assert_as_accurate(rule, "correlated", 36, 16, tau, torch.float16)
 
 
-@pytest.mark.parametrize(
-    ("n", "d"), [(2, 1), (2, 7), (6, 1), (16, 16), (34, 3), (64, 64), (66, 65), (130, 37), (20, 257), (12, 300)]
+@each_value(
+    rule=["uniform", "clef paper", "features or labels", "uniform, matched"],
+    shape=[(2, 1), (2, 7), (6, 1), (16, 16), (34, 3), (64, 64), (66, 65), (130, 37), (20, 257), (12, 300)],
 )
-@pytest.mark.parametrize("rule", ["uniform", "clef paper", "features or labels", "uniform, matched"])
-def test_no_batch_size_or_width_is_special(rule, n, d):
+def test_no_batch_size_or_width_is_special(rule, shape):
+    n, d = shape
     kind = "correlated" if n > 2 else "random"
     assert_as_accurate(rule, kind, n, d, 0.2, draws=4 if n < 20 else 1)
 
@@ -58,23 +55,25 @@ def test_no_batch_size_or_width_is_special(rule, n, d):
     ("rule", "n", "d"),
     [
         ("clef official", 66, 65),
-        ("clef official", 130, 20),
         ("labels", 66, 65),
-        ("risk queue, softmax", 66, 33),
-        ("gaussian, columns", 66, 33),
+        pytest.param("clef official", 130, 20, marks=pytest.mark.exhaustive),
+        pytest.param("risk queue, softmax", 66, 33, marks=pytest.mark.exhaustive),
+        pytest.param("gaussian, columns", 66, 33, marks=pytest.mark.exhaustive),
     ],
 )
 def test_parts_of_a_row_add_up(rule, n, d):
     assert_as_accurate(rule, "random", n, d, 0.07, draws=2)
 
 
-@pytest.mark.parametrize("rule", MAIN)
+@pytest.mark.parametrize("rule", exhaustive_except(["clef official"], MAIN))
 def test_wide_half_precision_rows_are_multiplied_in_pieces(rule):
     assert_as_accurate(rule, "random", 34, 300, 0.1, torch.float16)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
-@pytest.mark.parametrize("rule", ["clef official", "uniform, matched", "risk queue, softmax", "features or labels"])
+@each_value(
+    rule=["clef official", "uniform, matched", "risk queue, softmax", "features or labels"],
+    dtype=[torch.float32, *HALF],
+)
 def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypatch):
     launch = kernels_module("launch_backward")
     monkeypatch.setattr(launch, "is_fused", lambda architecture, product, width: False)

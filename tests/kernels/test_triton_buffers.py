@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import HALF, TRITON_DEVICE, needs_triton
+from covering import each_value, exhaustive_except
 from poison import PLACES, inside, poison_new_tensors
-from rule_cases import RULES, Problem, evaluate, problem
+from rule_cases import MAIN, RULES, Problem, evaluate, problem
 from torch import Tensor
 
 import ecgloss.functional as F
@@ -15,8 +16,7 @@ pytestmark = needs_triton
 DTYPES = [torch.float32, HALF[-1]]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("rule", RULES)
+@each_value(rule=exhaustive_except(MAIN, RULES), dtype=DTYPES)
 def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, monkeypatch):
     p = problem(rule, "random", 50, 13, 0.07).rounded(dtype)
     expected = evaluate(p, "triton", TRITON_DEVICE)
@@ -25,8 +25,7 @@ def test_every_entry_of_a_new_buffer_is_written_before_it_is_read(rule, dtype, m
     assert sum(filled) > 50 * 13, "buffers must be made with new_empty, or this test proves nothing"
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("rule", ["uniform", "clef official", "features or labels", "risk queue, mean"])
+@each_value(rule=["uniform", "clef official", "features or labels", "risk queue, mean"], place=PLACES)
 def test_embeddings_that_are_part_of_a_larger_tensor_are_read_alone(rule, place):
     p = problem(rule, "random", 50, 13, 0.07).rounded(torch.float32).on(TRITON_DEVICE)
     part = Problem(p.setting, inside(p.q, place), None if p.k is None else inside(p.k, place), p.tau)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from backends import BACKENDS
+from covering import pairwise
 from oracles import naive_clef, released_clef
 
 import ecgloss.functional as F
@@ -59,10 +60,17 @@ def test_several_risk_scores_add_up(backend, power, scale):
     torch.testing.assert_close(F.clef(z1, z2, risk, missing, backend=backend, **options), expected, **TIGHT)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", COMBINATIONS[::3], ids=str)
-def test_gradcheck(backend, options):
+@pairwise(backend=BACKENDS, **SWEEP)
+def test_gradcheck(backend, weight_norm, similarity, reliability, nan_risk, risk_scale, risk_power):
     """Derivatives of the embeddings and the temperature, numerically."""
+    options = {
+        "weight_norm": weight_norm,
+        "similarity": similarity,
+        "reliability": reliability,
+        "nan_risk": nan_risk,
+        "risk_scale": risk_scale,
+        "risk_power": risk_power,
+    }
     z1, z2, risk, missing = batch(seed=3)
     risk[0] = torch.nan
     tau = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
@@ -96,11 +104,13 @@ def test_a_second_derivative_is_refused_clearly(backend):
             gradient.sum().backward()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("b", [4, 17, 64, 256])
-@pytest.mark.parametrize("d", [8, 256])
-@pytest.mark.parametrize("tau", [0.05, 0.07, 0.5])
-@pytest.mark.parametrize("case", ["random", "equal risks", "unknown risks"])
+@pairwise(
+    backend=BACKENDS,
+    b=[4, 17, 64, 256],
+    d=[8, 256],
+    tau=[0.05, 0.07, 0.5],
+    case=["random", "equal risks", "unknown risks"],
+)
 def test_preset_official_is_the_released_code(backend, b, d, tau, case):
     g = torch.Generator().manual_seed(b + d)
     z1 = torch.randn(b, d, generator=g)

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from backends import BACKENDS
+from covering import pairwise
 from torch import Tensor
 
 import ecgloss.functional as F
@@ -65,10 +66,9 @@ def definition(b: int, d: int, risks: str, tau: float, with_missing: bool) -> tu
     return loss.item(), torch.cat(torch.autograd.grad(loss, wide))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("b", "d"), SIZES)
-@pytest.mark.parametrize("risks", RISKS)
-def test_value_and_gradient_follow_the_definition_to_fp32_rounding(backend, b, d, risks):
+@pairwise(backend=BACKENDS, size=SIZES, risks=RISKS)
+def test_value_and_gradient_follow_the_definition_to_fp32_rounding(backend, size, risks):
+    b, d = size
     z1, z2, risk, missing = batch(b, d, risks)
     for tau, with_missing in itertools.product([0.05, 0.5], [False, True]):
         known = missing if with_missing else None

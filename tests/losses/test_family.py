@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from backends import BACKENDS, HALF, INTERPRETED, TRITON_DEVICE, needs_triton
+from covering import each_value, pairwise
 from loss_cases import CASES, SIMILARITIES, Side, side
 from torch import Tensor
 
 B, D = 12, 6
-LOSS = pytest.mark.parametrize("loss", CASES)
 # Both widen the embeddings first, so that values and temperatures' gradients differ by other orders of summation (fp32:
 # 2^-24 of S, magnified by 1 / tau and, in the min-max of "clef official", by 1 / (max S - min S)).
 VALUE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-5, torch.bfloat16: 1e-5}
@@ -25,12 +25,12 @@ GRADIENT = {
 PLAIN_DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
-def combinations(plain: list[torch.dtype], triton: list[torch.dtype]) -> list[Any]:
-    """Backends with the dtypes they compute in."""
+def computed(plain: list[torch.dtype], triton: list[torch.dtype]) -> list[Any]:
+    """Backends with the dtypes they compute in, as one parameter."""
     named = [(b, ()) if isinstance(b, str) else (b.values[0], b.marks) for b in BACKENDS]
     chosen = [(name, marks, dtype) for name, marks in named for dtype in plain]
     chosen += [("triton", needs_triton, dtype) for dtype in triton]
-    return [pytest.param(name, dtype, marks=marks, id=f"{name}-{dtype}") for name, marks, dtype in chosen]
+    return [pytest.param((name, dtype), marks=marks, id=f"{name}-{dtype}") for name, marks, dtype in chosen]
 
 
 def batch(backend: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Side]:
@@ -65,17 +65,17 @@ def assert_same(value: Tensor, mine: list[Tensor], expected: Tensor, theirs: lis
         assert (g.double() - h.double()).norm() <= GRADIENT[dtype] * h.double().norm()
 
 
-@LOSS
-@pytest.mark.parametrize(("backend", "dtype"), combinations(PLAIN_DTYPES, [torch.float32, *HALF]))
-def test_no_backend_or_dtype_changes_a_loss(loss, backend, dtype):
+@pairwise(loss=CASES, how=computed(PLAIN_DTYPES, [torch.float32, *HALF]))
+def test_no_backend_or_dtype_changes_a_loss(loss, how):
+    backend, dtype = how
     z1, z2, s = batch(backend, dtype)
     value, expected = (function(loss, name, s)(z1, z2) for name in (backend, "reference"))
     assert_same(value, gradients(value, z1, z2), expected, gradients(expected, z1, z2), dtype)
 
 
-@LOSS
-@pytest.mark.parametrize(("backend", "dtype"), combinations(PLAIN_DTYPES, [torch.float32, *HALF]))
-def test_evaluation_without_gradients_gives_the_same_loss(loss, backend, dtype):
+@each_value(loss=CASES, how=computed(PLAIN_DTYPES, [torch.float32, *HALF]))
+def test_evaluation_without_gradients_gives_the_same_loss(loss, how):
+    backend, dtype = how
     z1, z2, s = batch(backend, dtype)
     expected = function(loss, backend, s)(z1, z2)
     with torch.no_grad():
@@ -85,10 +85,17 @@ def test_evaluation_without_gradients_gives_the_same_loss(loss, backend, dtype):
     torch.testing.assert_close(value, expected.detach(), rtol=VALUE[dtype], atol=VALUE[dtype])
 
 
-@LOSS
-@pytest.mark.parametrize(("backend", "dtype"), combinations([torch.float32], [] if INTERPRETED else [torch.float32]))
-@pytest.mark.parametrize("training", [True, False], ids=["train", "no_grad"])
-def test_every_loss_compiles_without_graph_breaks(loss, backend, dtype, training):
+STEPS = [
+    pytest.param((loss, training), id=f"{loss}-{name}")
+    for training, name in ((True, "train"), (False, "no_grad"))
+    for loss in CASES
+]
+
+
+@pytest.mark.slow
+@each_value(step=STEPS, how=computed([torch.float32], [] if INTERPRETED else [torch.float32]))
+def test_every_loss_compiles_without_graph_breaks(step, how):
+    (loss, training), (backend, dtype) = step, how
     torch._dynamo.reset()
     z1, z2, s = batch(backend, dtype)
     compiled = torch.compile(function(loss, backend, s), fullgraph=True, backend="aot_eager")

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from backends import BACKENDS
+from covering import pairwise
 from loss_cases import ANCHORED, CASES, MODULES, SIMILARITIES, Side, side
 from loss_oracles import logits
 from torch import Tensor, nn
@@ -238,6 +239,7 @@ def test_a_trained_temperature_stays_in_its_bounds_and_can_leave_them_again():
         assert ecgloss.LogTemperature(start, low=0.01, high=1.0)().item() == pytest.approx(start, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_trained_temperature_compiles():
     z1, z2, _ = batch(dtype=torch.float32)
     criterion = ecgloss.NTXentLoss(ecgloss.LogTemperature(0.1), backend="chunked")
@@ -301,11 +303,13 @@ def test_clef_of_two_samples_is_finite(backend, preset, risk):
         assert g.abs().max() > 0
 
 
-@WITH_TAU
-@BACKEND
-@pytest.mark.parametrize("tau", [0.01, 0.02])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("spread", [0.0, 1e-4, 0.05])
+@pairwise(
+    loss=SIMILARITIES,
+    backend=BACKENDS,
+    tau=[0.01, 0.02],
+    dtype=[torch.float32, torch.bfloat16],
+    spread=[0.0, 1e-4, 0.05],
+)
 def test_no_loss_breaks_on_nearly_parallel_embeddings_at_a_low_temperature(loss, backend, tau, dtype, spread):
     """As an untrained encoder gives them."""
     z1, z2, s = batch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import STREAMING
+from covering import each_value
 from tensor_memory import CountBytes, measure
 
 import ecgloss.functional as F
@@ -26,8 +27,8 @@ def measure_case(case: str, b: int, d: int, backend: str) -> tuple[int, int, int
     return measure(lambda: CASES[case](z1, z2, risk, missing, backend))
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
+@each_value(backend=STREAMING, case=CASES)
 def test_n_4096_d_256_needs_memory_of_order_n_d(case, backend):
     b, d = 2048, 256
     n = 2 * b
@@ -40,8 +41,8 @@ def test_n_4096_d_256_needs_memory_of_order_n_d(case, backend):
     assert peak < 4 * 2 * n * n, "the peak must stay below two N x N matrices, which plain code exceeds by far"
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
+@each_value(backend=STREAMING, case=CASES)
 def test_memory_grows_linearly_with_the_batch(case, backend):
     d = 128
     small, large = (measure_case(case, b, d, backend) for b in (1024, 2048))

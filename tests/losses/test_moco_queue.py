@@ -158,6 +158,7 @@ def test_first_entries_are_unit_vectors_that_follow_the_seed():
     assert first.mean(0).norm() < 0.5  # in all directions
 
 
+@pytest.mark.slow
 def test_the_module_compiles_and_writes():
     module, plain = (ecgloss.MoCoLoss(WIDTH, 7, backend="chunked") for _ in range(2))
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import BACKENDS, COMPILERS, STREAMING
+from covering import each_value, pairwise
 from error_rule import FLOOR
-from rule_cases import embeddings
+from rule_cases import KINDS, TAUS, embeddings
 from torch import Tensor
 
 import ecgloss.functional as F
@@ -22,13 +23,16 @@ def evaluate(z: Tensor, risk: Tensor, missing: Tensor, **options) -> tuple[Tenso
     return loss.detach(), leaf.grad
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("preset", ["paper", "official"])
-@pytest.mark.parametrize("kind", ["random", "correlated", "nearly parallel", "duplicates", "zero rows"])
-@pytest.mark.parametrize("tau", [0.005, 0.02, 0.07, 0.5, 10.0])
-@pytest.mark.parametrize(("b", "d"), [(3, 7), (63, 64), (40, 123)])
-def test_presets_are_as_accurate_as_materialised_code(backend, dtype, preset, kind, tau, b, d, rng):
+@pairwise(
+    backend=STREAMING,
+    dtype=DTYPES,
+    preset=["paper", "official"],
+    kind=KINDS,
+    tau=TAUS,
+    shape=[(3, 7), (63, 64), (40, 123)],
+)
+def test_presets_are_as_accurate_as_materialised_code(backend, dtype, preset, kind, tau, shape, rng):
+    b, d = shape
     z = embeddings(kind, 2 * b, d, rng).to(dtype)
     risk, missing = torch.rand(b, generator=rng, dtype=torch.float64) ** 3, torch.rand(b, generator=rng)
     options = {"preset": preset, "temperature": tau}
@@ -51,10 +55,12 @@ def test_presets_are_as_accurate_as_materialised_code(backend, dtype, preset, ki
         assert (grad[rows].double() - truth).norm() <= bound
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize("similarity", ["cosine", "minmax"])
-@pytest.mark.parametrize("reliability", ["multiply", "revert", None])
-@pytest.mark.parametrize("spread", [0.05, 0.005])  # cosines within 0.01 and 0.0001 of each other
+@pairwise(
+    backend=STREAMING,
+    similarity=["cosine", "minmax"],
+    reliability=["multiply", "revert", None],
+    spread=[0.05, 0.005],  # cosines within 0.01 and 0.0001 of each other
+)
 def test_closed_form_alignment_equals_the_direct_sum_on_nearly_parallel_embeddings(
     backend, similarity, reliability, spread, rng
 ):
@@ -165,9 +171,8 @@ def test_a_collapsed_encoder_gives_a_finite_official_loss(backend, dtype, rng):
         torch.testing.assert_close(loss, F.clef(z[:12], z[12:], risk, preset="official", backend="reference"))
 
 
-@pytest.mark.parametrize("backend", STREAMING)
-@pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.slow
+@each_value(backend=STREAMING, compiler=COMPILERS, preset=["paper", "official"])
 def test_compiles_without_graph_breaks(backend, preset, compiler, rng, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what other versions of the ops left is none of ours
     z1, z2 = (torch.randn(12, 6, generator=rng).requires_grad_() for _ in range(2))

@@ -125,6 +125,7 @@ def test_readme_shows_a_dash_for_what_was_not_measured(bench):
     assert "| clef official | 128 | 256 | - | - | - | - |" in lines
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_the_readme_reads(bench, tmp_path):
     words = ["--case", "^ntxent 128 ", "--variants", "^plain$|^chunked$", "--rounds", "2", "--out", str(tmp_path)]
     subprocess.run([sys.executable, str(BENCH / "bench_losses.py"), *words], check=True, cwd=BENCH.parent)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 
 import pytest
+
+from ecgloss._extras import MissingExtraError, install_command, require
 
 OPTIONAL = [
     "wfdb",
@@ -20,10 +23,10 @@ OPTIONAL = [
 ]
 
 
-@pytest.mark.parametrize("module", ["ecgloss", "ecgloss.risk", "ecgloss.models", "ecgloss.data", "ecgloss.plots"])
-def test_import_needs_no_optional_dependency(module):
+def test_import_needs_no_optional_dependency():
+    parts = ["ecgloss", "ecgloss.risk", "ecgloss.models", "ecgloss.data", "ecgloss.plots"]
     block = f"""
-import sys
+import importlib, sys
 import torch, numpy
 before = set(sys.modules)
 class Missing:
@@ -31,17 +34,32 @@ class Missing:
         if name.split(".")[0] in {OPTIONAL!r} + ["triton"]:
             raise ModuleNotFoundError(name=name)
 sys.meta_path.insert(0, Missing())
-import {module}
-print(sorted({{m.split(".")[0] for m in set(sys.modules) - before}}))
+for part in {parts!r}:
+    importlib.import_module(part)
+    print(part, sorted({{m.split(".")[0] for m in set(sys.modules) - before}}))
 """
     run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
     assert run.stderr == ""
-    assert not set(OPTIONAL) & set(eval(run.stdout))
+    lines = run.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == parts
+    for line in lines:
+        assert not set(OPTIONAL) & set(eval(line.partition(" ")[2])), line
 
 
 def test_a_missing_extra_names_what_to_install():
-    from ecgloss._extras import MissingExtraError, require
-
-    with pytest.raises(MissingExtraError, match=r"pip install 'ecgloss\[eval\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"the extra eval brings; run: pip install 'scikit-learn>=.*'matplotlib>="
+    ):
         require("surely_not_installed", "eval")
+
+
+def test_extras_are_installed_by_name_of_their_packages_and_never_as_ecgloss_from_an_index(monkeypatch):
+    assert "ecgloss" not in install_command("train")
+    assert all(package in install_command("train") for package in ("jsonargparse[signatures]", "wfdb"))
+
+    def not_installed(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.requires", not_installed)
+    assert install_command("train") == "pip install '.[train]' in the checkout of ecgloss"

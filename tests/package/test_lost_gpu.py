@@ -44,9 +44,10 @@ def suite(folder, *options):
     (folder / "test_suite.py").write_text(SUITE, encoding="utf-8")
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", *options, "test_suite.py"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_alone_the_run_ends_with_the_failures_so_far(tmp_path):
     done = suite(tmp_path)
     assert done.returncode == 1

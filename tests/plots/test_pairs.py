@@ -87,6 +87,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_odd_batches_can_be_drawn(case, views):
     with warnings.catch_warnings():
@@ -129,5 +130,5 @@ def test_what_cannot_be_drawn_is_an_error_that_names_it(call, message, views):
 
 def test_without_matplotlib_the_message_says_what_to_install(views, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ecgloss\[eval\]'"):
+    with pytest.raises(MissingExtraError, match=r"the extra eval brings; run: pip install 'scikit-learn>"):
         ecgloss.plots.pairs(*views, RISK)

@@ -102,6 +102,7 @@ def test_every_method_trains_and_moves_all_it_should(config, loss):
     assert still == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "where"), [("moco", "momentum_encoder.module."), ("byol", "target.module.0.")])
 @pytest.mark.parametrize("momentum", ["preset", 0.5])
 def test_the_momentum_encoder_is_the_average_of_the_encoders_so_far(config, loss, where, momentum):
@@ -292,6 +293,7 @@ def test_a_damaged_or_missing_state_of_the_method_is_named(config):
 # After training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["moco", "byol"])
 def test_an_encoder_trained_beside_a_momentum_encoder_is_evaluated_as_any_other(config, loss, tmp_path, cache, capsys):
     run = pretrain(config(loss), progress=False).run

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from covering import each_value
 
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.models import load_encoder, random_encoder
@@ -69,6 +70,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(pretrain_module.MetricsLog, "write", counted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", METHODS)
 def test_a_run_can_be_repeated_bit_for_bit(config, loss, tmp_path):
     config = with_loss(config, loss)
@@ -76,12 +78,17 @@ def test_a_run_can_be_repeated_bit_for_bit(config, loss, tmp_path):
     again = pretrain(replace(config, out=str(tmp_path / "again")), progress=False)
     assert weights(first.run) == weights(again.run)
     assert first.loss == again.loss
-    other = pretrain(replace(config, seed=1, out=str(tmp_path / "other")), progress=False)
+
+
+def test_another_seed_gives_another_run(config, tmp_path):
+    first, other = (
+        pretrain(replace(config, seed=seed, out=str(tmp_path / str(seed))), progress=False) for seed in (0, 1)
+    )
     assert weights(other.run) != weights(first.run)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 7])
-@pytest.mark.parametrize("every", [0, 1, 3])
+@pytest.mark.slow
+@each_value(stop=[1, 3, 4, 5, 7], every=[0, 1, 3])
 def test_a_run_stopped_between_any_two_steps_resumes_to_the_same_weights(config, stop, every, monkeypatch, tmp_path):
     config = replace(config, checkpoint_steps=every)
     whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
@@ -96,6 +103,7 @@ def test_a_run_stopped_between_any_two_steps_resumes_to_the_same_weights(config,
     assert [line["loss"] for line in lines] == [line["loss"] for line in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [loss for loss in METHODS if loss != "clef"])
 def test_every_method_resumes_in_the_middle_of_an_epoch_to_the_same_bits(config, loss, monkeypatch, tmp_path):
     config = replace(with_loss(config, loss), checkpoint_steps=3)
@@ -134,7 +142,7 @@ def test_a_run_begun_before_there_were_other_methods_goes_on(config):
         resume_config(config.out)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_with_sigkill_again_and_again_ends_with_the_same_weights(config, tmp_path):
     config = replace(config, checkpoint_steps=1, epochs=3)
     whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from covering import each_value, exhaustive_except
 
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.data.dataset import open_dataset
@@ -15,7 +16,7 @@ from ecgloss.train.methods import METHODS
 from ecgloss.train.pretrain import pretrain
 from ecgloss.train.side_information import side_information
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,12 @@ def config(real_data: Callable[[str], Path], cache: str, tmp_path: Path) -> Call
     return make
 
 
-@pytest.mark.parametrize("loss", METHODS)
-@pytest.mark.parametrize(("name", "label"), [("ptbxl", "superdiagnostic"), ("ludb", "rhythm")])
-def test_every_method_trains_on_real_recordings(config, name, label, loss):
+@each_value(
+    loss=exhaustive_except(["clef", "supcon", "cmsc"], METHODS),
+    database=[("ptbxl", "superdiagnostic"), ("ludb", "rhythm")],
+)
+def test_every_method_trains_on_real_recordings(config, database, loss):
+    name, label = database
     result = pretrain(config(name, loss, label), progress=False)
     losses = [line["loss"] for line in read_json_lines(result.run / "metrics.jsonl")]
     assert len(losses) >= 2

@@ -55,6 +55,20 @@ def test_batches_can_be_repeated_and_epochs_differ(dataset, config):
     assert not torch.equal(first.rows, ViewBatches(dataset, ROWS, config, epoch=3)[1].rows)
 
 
+def test_a_recording_gets_other_views_in_every_epoch_batch_and_process(dataset, config):
+    """Otherwise its augmentations would be the same all through the training."""
+    often = np.full(24, 7)  # one recording, so that only the draws can differ
+    batches = [
+        ViewBatches(dataset, often, config, epoch=0)[0],
+        ViewBatches(dataset, often, config, epoch=0)[1],
+        ViewBatches(dataset, often, config, epoch=1)[0],
+        ViewBatches(dataset, often, replace(config, seed=9), epoch=0)[0],
+        *(ViewBatches(dataset, often, config, 0, rank, 2)[0] for rank in (0, 1)),
+    ]
+    views = [view for batch in batches for view in (*batch.view1, *batch.view2)]
+    assert all(not torch.equal(a, b) for i, a in enumerate(views) for b in views[:i])
+
+
 def test_without_augmentation_equal_leads_give_equal_views_of_the_recording(dataset, config):
     config = replace(config, augmentation=CLEAN, same_lead_probability=1.0, seconds=10.0)
     batch = ViewBatches(dataset, ROWS, config, epoch=0)[0]
