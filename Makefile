@@ -99,6 +99,7 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/python -m mypy
 
 mutations: $(VENV)/.installed-test .venv-triton-$(TRITON)/.installed
+	$(BIN)/python $(PIP_INSTALL) setuptools pybind11
 	$(BIN)/python tests/mutations.py --triton .venv-triton-$(TRITON)/bin/python
 
 sanitize: sanitize-thread sanitize-address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,11 @@ import pytest
 import torch
 
 from ecgloss.data import Preprocessing, Split, split_by_patient
-from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.dataset import EcgDataset, open_dataset
 from ecgloss.data.window import cut, standardise
 from ecgloss.evaluate import Part, linear_probe
 from ecgloss.evaluate.embed import embed, write_embeddings
-from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear
+from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear, matching_split
 from ecgloss.evaluate.metrics import Estimate
 from ecgloss.evaluate.summary import evaluation_report
 from ecgloss.evaluate.tasks import task_targets
@@ -303,3 +304,30 @@ def test_repeated_rows_are_repeated_embeddings():
     z = embed(model, data, lead="all", seconds=2.8, rows=[2, 2, 0], progress=False)
     whole = embed(model, data, lead="all", seconds=2.8, progress=False)
     np.testing.assert_allclose(z, whole[[2, 2, 0]], **CLOSE)
+
+
+def test_patients_seen_in_pretraining_are_not_tested_on(tmp_path):
+    big, small = (
+        open_dataset(
+            f"synthetic:{n}", preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=tmp_path, progress=False
+        )
+        for n in (60, 40)
+    )
+    before = split_by_patient(big, seed=1)
+    before.save(tmp_path / "run" / "split.json")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-1"
+    card = SimpleNamespace(data={"fingerprint": big.fingerprint, "name": big.name}, training={"seed": 2})
+    split, origin = matching_split(checkpoint, card, small)
+    assert re.fullmatch(
+        r"new, by patient, seed 2: .*; \d+ recordings of patients seen in training moved to train", origin
+    )
+    trained = {before.names[i] for i in before.train}
+    patients = small.index["patient"].to_numpy()
+    seen = {patient for patient, name in zip(patients, split.names) if name in trained}
+    assert seen
+    assert not seen & set(patients[np.concatenate([split.validation, split.test])])
+    card.data["name"] = "another database"
+    assert "moved" not in matching_split(checkpoint, card, small)[1]
+    card.data["fingerprint"] = small.fingerprint
+    with pytest.raises(ValueError, match="differ"):  # the split of a run is never applied to other recordings
+        matching_split(checkpoint, card, small)

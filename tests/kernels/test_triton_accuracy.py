@@ -41,6 +41,20 @@ def test_no_temperature_is_too_small_or_too_large(rule, tau):
     assert_as_accurate(rule, "correlated", 36, 16, tau, torch.float16)
 
 
+@pytest.mark.parametrize("rule", ["labels", "features or labels", "gaussian", "risk, one view"])
+def test_the_gradient_of_the_temperature_bears_another_order_of_summation_in_the_backward(rule, monkeypatch):
+    """Where the exponentials of the backward do not add up to the forward's sum, by 1 / tau roundings of S."""
+    launch = kernels_module("launch")
+    whole = launch.tile
+
+    def halves(architecture, step, product, d):
+        sizes = whole(architecture, step, product, d)
+        return sizes._replace(depth=d // 2) if "backward" in step else sizes
+
+    monkeypatch.setattr(launch, "tile", halves)
+    assert_as_accurate(rule, "correlated", 36, 64, 0.005, torch.float16, draws=3)
+
+
 @each_value(
     rule=["uniform", "clef paper", "features or labels", "uniform, matched"],
     shape=[(2, 1), (2, 7), (6, 1), (16, 16), (34, 3), (64, 64), (66, 65), (130, 37), (20, 257), (12, 300)],
