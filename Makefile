@@ -19,10 +19,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 NATIVE := pyproject.toml setup.py $(wildcard csrc/*)
 TRITON := 3.9
 OLDER_TRITON := 3.6
+
+# Modules are compiled when they are first imported, and that is kept: compiling all of torch takes longer.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-full test-python test-python-full test-triton test-triton-full test-gpu lint mutations sanitize \
 	sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean

@@ -30,7 +30,9 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     """Statistics of normalised embeddings; arguments as in :func:`ecgloss.engine.reference.pair_stats`."""
     extremes = similarity == "minmax"
     weighted = similarity is not None and isinstance(rule, RiskPairs) and not alignment.has_closed_form(rule)
-    statistics = _RowStatistics.apply(q, k, tau, rule, extremes, weighted)
+    if isinstance(rule, RiskPairs):
+        rule.weights.resolved  # noqa: B018  # here, because torch.compile allows no side effects inside
+    statistics = _RowStatistics.apply(q, k, tau, _Held(rule), extremes, weighted)
     stats = PairStats(statistics[:4])
     if similarity is None:
         return stats
@@ -47,13 +49,21 @@ def block_rows(layout: Layout, width: int, device: torch.device) -> Iterator[Ten
         yield torch.arange(start, min(start + size, layout.n_rows), device=device)
 
 
+class _Held:
+    """A rule that torch.compile passes on as it is: before torch 2.11, it would make a frozen dataclass anew."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+
 class _RowStatistics(torch.autograd.Function):
     """The (N,) statistics in the order of PairStats, then min S, max S and sum S W (0-d; zeros unless asked for)."""
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, extremes: bool, weighted: bool
+        ctx: Any, q: Tensor, k: Tensor | None, tau: Tensor, held: _Held, extremes: bool, weighted: bool
     ) -> tuple[Tensor, ...]:
+        rule = held.rule
         columns = q if k is None else k
         positive_sum, positive_lse, positive_count = _single_positive(q, columns, tau, rule.layout)
         negative_lse = torch.empty_like(positive_sum)
