@@ -121,9 +121,8 @@ def configuration(options: argparse.Namespace, scratch: Path) -> PretrainConfig:
 def train_at_once(configs: list[PretrainConfig]) -> None:
     """Train in a process each: small convolutions gain more from that than from several threads."""
     threads = max(1, torch.get_num_threads() // len(configs))
-    print(
-        f"training {' and '.join(config.loss for config in configs)} at once; progress is that of the last", flush=True
-    )
+    names = " and ".join(config.loss for config in configs)
+    print(f"training {names} at once; the progress shown is that of {configs[-1].loss}", flush=True)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(configs), spawn, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         runs = [pool.submit(train, config, progress=config is configs[-1]) for config in configs]

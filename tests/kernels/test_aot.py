@@ -10,7 +10,7 @@ import pytest
 from bench_scripts import bench_script
 from covering import each_value, exhaustive_except, pairwise
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
     pytest.skip("interpreted kernels (TRITON_INTERPRET) cannot be compiled", allow_module_level=True)
 

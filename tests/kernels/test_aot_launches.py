@@ -14,7 +14,7 @@ from torch import Tensor
 from ecgloss.engine import dispatch
 from ecgloss.engine.kernel_modules import kernels_module
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
     pytest.skip("interpreted kernels (TRITON_INTERPRET) cannot be compiled", allow_module_level=True)
 

@@ -12,7 +12,7 @@ from covering import each_value, exhaustive_except
 from ecgloss import functional as F
 from ecgloss.engine import triton_words
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
     pytest.skip("interpreted kernels (TRITON_INTERPRET) are not compiled", allow_module_level=True)
 
