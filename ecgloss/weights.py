@@ -16,7 +16,8 @@ polynomial in r two thin matrices with ``W = U V^T`` off the diagonal.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -121,24 +122,24 @@ def _resolve(given: RiskWeights) -> PairWeights:
     largest = _largest_distance(r, known, given.power)
     fixed = given.fixed_scale
     scale = 1 / (largest + RISK_EPSILON) if fixed is None else torch.full_like(largest, 1 / fixed)
-    weights = PairWeights(
+    numbers = partial(
+        PairWeights,
         risk=r,
         known=known,
-        missing=None,
         scale=scale,
-        neutral=torch.zeros_like(largest),
-        fallback=None,
         all_equal=(largest == 0).to(r.dtype),
-        alpha=given.alpha,
         power=given.power,
         clip=fixed is not None,
     )
+    neutral, fallback = torch.zeros_like(largest), None
     if known is not None:
-        weights = replace(weights, neutral=_mean_known_distance(weights))
+        # With alpha = 0 and neutral = 0, D is Deltahat on known pairs and 0 elsewhere.
+        deltahat = numbers(missing=None, neutral=neutral, fallback=None, alpha=0.0)
+        neutral = _mean_of_known_pairs(deltahat, known)
     if given.missing is not None and given.reliability == "revert":
-        count = weights.n_samples * (weights.n_samples - 1)
-        weights = replace(weights, fallback=sum_over_pairs(weights)[0] / count)
-    return replace(weights, missing=given.missing)
+        d = numbers(missing=None, neutral=neutral, fallback=None, alpha=given.alpha)
+        fallback = sum_over_pairs(d)[0] / (d.n_samples * (d.n_samples - 1))
+    return numbers(missing=given.missing, neutral=neutral, fallback=fallback, alpha=given.alpha)
 
 
 def _may_be_unknown(unknown: Tensor) -> bool:
@@ -174,10 +175,7 @@ def _largest_distance(r: Tensor, known: Tensor | None, power: int) -> Tensor:
     return largest
 
 
-def _mean_known_distance(weights: PairWeights) -> Tensor:
-    """Mean Deltahat over pairs b != c with both risks known (0 when there is no such pair)."""
-    assert weights.known is not None
-    n = weights.known.sum()
-    pairs = (n * (n - 1)).clamp(min=1)
-    # With alpha = 0 and neutral = 0, D is Deltahat on known pairs and 0 elsewhere.
-    return sum_over_pairs(replace(weights, alpha=0.0))[0] / pairs
+def _mean_of_known_pairs(deltahat: PairWeights, known: Tensor) -> Tensor:
+    """Mean over pairs b != c with both risks known (0 when there is no such pair)."""
+    n = known.sum()
+    return sum_over_pairs(deltahat)[0] / (n * (n - 1)).clamp(min=1)
