@@ -9,7 +9,6 @@ and no N x M tensor exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,13 +32,12 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     if isinstance(rule, RiskPairs):
         rule.weights.resolved  # noqa: B018  # here, because torch.compile allows no side effects inside
     statistics = _RowStatistics.apply(q, k, tau, _Held(rule), extremes, weighted)
-    stats = PairStats(statistics[:4])
     if similarity is None:
-        return stats
+        return PairStats(statistics[:4])
     assert isinstance(rule, RiskPairs)
     low, high, weighted_sum = statistics[4:]
     error = alignment.mean_squared_error(q, rule, similarity, low, high, weighted_sum if weighted else None)
-    return replace(stats, squared_error=error)
+    return PairStats(statistics[:4], squared_error=error)
 
 
 def block_rows(layout: Layout, width: int, device: torch.device) -> Iterator[Tensor]:

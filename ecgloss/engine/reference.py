@@ -5,8 +5,6 @@ S = q k^T, s = S / tau, omega, w and W from the rule, T = 1 - W; nothing is rear
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -32,13 +30,13 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     logits = similarities / tau
     weight, log_omega = _weights(rule, rows, logits.detach())
     positive_lse, negative_lse = _weighted_lse(logits, torch.log(weight)), _weighted_lse(logits, log_omega)
-    stats = PairStats(((weight * logits).sum(1), positive_lse, weight.sum(1), negative_lse))
+    statistics = ((weight * logits).sum(1), positive_lse, weight.sum(1), negative_lse)
     if similarity is None:
-        return stats
+        return PairStats(statistics)
     assert isinstance(rule, RiskPairs)
     a, m = rescale(similarity, similarities.min(), similarities.max())
     target = 1 - rule.weight(rows, q.dtype)
-    return replace(stats, squared_error=(a * (similarities - m) - target).square().mean())
+    return PairStats(statistics, squared_error=(a * (similarities - m) - target).square().mean())
 
 
 def _weights(rule: Rule, rows: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
