@@ -67,8 +67,11 @@ double gradient_strips(const BackwardTask<T>& task) {
         if (kAlign) g += alignment.scale * (alignment.slope * (s - problem.reference) + (risk + alignment.shift));
         store(task.work.gradient + here, g);
       }
+      if (temperature && (i % 8 == 7 || i + 1 == tile.rows.count)) {  // short runs in T: most terms have one sign
+        moment += sum<T>(moments);
+        moments = Vector<T>{};
+      }
     }
-    moment += sum<T>(moments);
   }
   return moment;
 }

@@ -65,6 +65,9 @@ def quantities(p: Problem, mine: Result, plain: Result, dtype: torch.dtype, stri
         values = [getattr(result, name) for result in (mine, plain, true)]
         finite = values[2][torch.isfinite(values[2])]
         floor = SINGLE * finite.norm().item()
+        if name == "loss" and p.setting.rule.layout.positive is None:  # terms of either sign, which may cancel
+            terms = true.rows[torch.isfinite(true.rows)].abs()
+            floor += torch.finfo(torch.float32).eps / 2 * terms.mean().item()
         if name == "tau_gradient" and not strict:
             floor += temperature_floor(p, torch.finfo(torch.float32).eps)
         yield Quantity(name, *values, floor)
@@ -79,6 +82,8 @@ def quantities(p: Problem, mine: Result, plain: Result, dtype: torch.dtype, stri
         for part, rows in (("", norms > 0), (" of zero rows", norms == 0)):  # 1e12 large: they would hide the rest
             chosen = [x[rows] for x in values]
             size = chosen[2].norm()
+            if part:  # whose S is exactly 0 where it is not counted from a maximum: half a rounding of S over tau
+                size = size * (1 + 2**-24 / p.tau / SINGLE)
             if z.shape[1] == 1:  # all of the gradient is radial and cancels: what is left is rounding of its parts
                 size = size + (1 / (p.tau * len(z) * norms[rows].clamp(min=1e-12))).norm()
             yield Quantity(name + part, *chosen, FLOOR[dtype] * size.item())

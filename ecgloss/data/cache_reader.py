@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tokenize
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def map_shard(folder: Path, name: str, samples: int) -> np.ndarray:
         raise _damaged(folder, DESCRIPTION, f"{name!r} is not the name of a shard")
     try:
         shard = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise _damaged(folder, name, _reason(error)) from error
     if shard.dtype != np.dtype("<i2") or shard.shape != (samples,):
         raise _damaged(folder, name, f"holds {shard.dtype} {shard.shape}, expected int16 ({samples},)")

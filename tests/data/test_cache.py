@@ -121,12 +121,18 @@ def flip(path: Path, position: int = -7) -> None:
     path.write_bytes(raw)
 
 
+def overwrite(path: Path, position: int, new: bytes) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[:position] + new + raw[position + len(new) :])
+
+
 SHARD = "shard-00000.npy"
 DAMAGES = {
     "bit flipped in a signal": (lambda f: flip(f / SHARD), SHARD, "checksum of 'd'"),
     "shard truncated": (lambda f: (f / SHARD).write_bytes((f / SHARD).read_bytes()[:-10]), SHARD, ""),
     "shard empty": (lambda f: (f / SHARD).write_bytes(b""), SHARD, ""),
     "shard missing": (lambda f: (f / SHARD).unlink(), SHARD, "No such file"),
+    "header that is no Python": (lambda f: overwrite(f / SHARD, 10, b"\a"), SHARD, ""),
     "shard of floats": (lambda f: np.save(f / SHARD, np.zeros(2100, np.float32)), SHARD, "expected int16"),
     "shard of objects": (
         lambda f: np.save(f / SHARD, np.array([{}] * 2100), allow_pickle=True),
