@@ -65,8 +65,9 @@ def quantities(p: Problem, mine: Result, plain: Result, dtype: torch.dtype, stri
         values = [getattr(result, name) for result in (mine, plain, true)]
         finite = values[2][torch.isfinite(values[2])]
         floor = SINGLE * finite.norm().item()
-        if name == "loss" and p.setting.rule.layout.positive is None:  # terms of either sign, which may cancel
-            terms = true.rows[torch.isfinite(true.rows)].abs()
+        if name == "loss" and p.setting.rule.layout.positive is None:
+            # Terms of either sign, which may cancel; a log-sum-exp is a rounding of its sum away, however small it is.
+            terms = 1 + true.rows[torch.isfinite(true.rows)].abs()
             floor += torch.finfo(torch.float32).eps / 2 * terms.mean().item()
         if name == "tau_gradient" and not strict:
             floor += temperature_floor(p, torch.finfo(torch.float32).eps)
