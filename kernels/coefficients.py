@@ -5,7 +5,8 @@
 
 What the temperature's gradient needs is sum_k A_ik S_ik. The exponentials of a tile are a rounding of S / tau away from
 those whose sum is the mass, so that sum is taken of A_ik (S_ik - centre_i), with a centre that no S which weighs
-anything is far from (the row's maximum; tau log mean e^(S / tau)), and centre_i sum_k A_ik, known exactly, is added.
+anything is far from (the row's maximum; tau log mean e^(S / tau); where tau is large, any S), and what is known exactly,
+centre_i sum_k A_ik, is added.
 
 All in a unit in which the gradient of a pair fits half precision: 256 N / (|g_entropy| / tau + ...) times its value, at
 most some hundreds, and the share 1 / N of a typical pair stays a normal number.
@@ -45,6 +46,7 @@ from .forms import (
 from .tile import exponent_scale, load_temperature
 
 UNIT = tl.constexpr(256.0)
+LARGE_TAU = tl.constexpr(0.25)  # from here on exponentials are exact enough for any typical S as centre
 
 
 @triton.jit
@@ -118,7 +120,8 @@ def coefficients(
     mass, nothing = load_mass(side, MASS, rows, mask, n_pad)
     negative = tl.where(nothing, 0.0, load_gradient(g_rows, 3, rows, mask, n))
     top = tl.load(side + TOP * n_pad + rows, mask=mask, other=0.0)
-    centre = (top + tl.log2(mass / m)) / exponent_scale(tau)
+    # Weights, whose logarithm the first holds too, do not bring it far from S where tau is small.
+    centre = tl.where(tau < LARGE_TAU, (top + tl.log2(mass / m)) / exponent_scale(tau), tl.load(numbers + CENTRE))
     if POSITIVES:
         positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
         x = tl.load(side + NEGATIVE * n_pad + rows, mask=mask, other=0.0)
