@@ -5,8 +5,8 @@
 
 What the temperature's gradient needs is sum_k A_ik S_ik. The exponentials of a tile are a rounding of S / tau away from
 those whose sum is the mass, so that sum is taken of A_ik (S_ik - centre_i), with a centre that no S which weighs
-anything is far from (the row's maximum; tau log mean e^(S / tau); where tau is large, any S), and what is known exactly,
-centre_i sum_k A_ik, is added.
+anything is far from (the row's maximum; tau log mean e^(S / tau); where tau is large, any S), and what is known
+exactly, centre_i sum_k A_ik, is added.
 
 All in a unit in which the gradient of a pair fits half precision: 256 N / (|g_entropy| / tau + ...) times its value, at
 most some hundreds, and the share 1 / N of a typical pair stays a normal number.
