@@ -37,6 +37,14 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(20)
 
 
+@pytest.fixture
+def set_threads() -> Generator[Callable[[int], None], None, None]:
+    """Sets the number of threads; the one before is back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Hypothesis draws the same examples every time, unless ``--hypothesis-seed`` asks for others."""
     if importlib.util.find_spec("hypothesis") is None or config.getoption("--hypothesis-seed", None) is not None:

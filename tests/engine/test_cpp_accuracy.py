@@ -20,12 +20,9 @@ SHAPES = [
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(set_threads):
     """Problems this small wait for threads longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    set_threads(1)
 
 
 @pairwise(rule=RULES, kind=KINDS, tau=TAUS)

@@ -23,11 +23,8 @@ PATIENCE = 300  # seconds until a hang becomes a failure: starting Python and to
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(set_threads):
+    set_threads(2)
 
 
 def views(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -13,30 +13,22 @@ RULES = ["uniform", "clef official", "clef of 3 risks, power 1", "labels", "feat
 WIDTH = 8  # little work per pair, so that threads meet often
 
 
-@pytest.fixture
-def threads():
-    """Sets the number of threads; the one before is back afterwards."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("n", [126, 514, 1030, 2050])
 @pytest.mark.parametrize("rule", RULES)
-def test_the_number_of_threads_does_not_change_a_bit(rule, n, dtype, threads):
+def test_the_number_of_threads_does_not_change_a_bit(rule, n, dtype, set_threads):
     p = problem(rule, "random", n, WIDTH, 0.07).rounded(dtype)
-    threads(1)
+    set_threads(1)
     expected = evaluate(p, "cpp")
     for count in (2, 3, 7):
-        threads(count)
+        set_threads(count)
         assert evaluate(p, "cpp").same_bits(expected), f"{count} threads"
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_second_run_does_not_change_a_bit(rule, threads):
-    threads(4)
+def test_a_second_run_does_not_change_a_bit(rule, set_threads):
+    set_threads(4)
     p = problem(rule, "correlated", 1030, WIDTH, 0.02).rounded(torch.float32)
     expected = evaluate(p, "cpp")
     for _ in range(5):
