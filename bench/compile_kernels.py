@@ -74,15 +74,15 @@ class Resources:
     tensor_columns: int
     matrix_instructions: dict[str, int]
 
-    def faults(self) -> list[str]:
-        """Why this kernel must not be launched; nothing if all is well."""
+    def faults(self, spills: int = 0) -> list[str]:
+        """Why this kernel must not be launched; nothing if all is well. It may have some ``spills``."""
         limit = SHARED_LIMIT[self.kernel.architecture]
         found = []
         if self.shared > limit:
             found.append(f"{self.shared} bytes of shared memory, of which there are {limit}")
         if self.tensor_columns > TENSOR_COLUMNS:
             found.append(f"{self.tensor_columns} columns of tensor memory, of which there are {TENSOR_COLUMNS}")
-        if self.spills:
+        if self.spills > spills:
             found.append(f"{self.spills} spilled")
         return found
 
@@ -113,8 +113,7 @@ def compile_kernel(kernel: Kernel, tile: Any) -> Any:
     """What triton makes of a kernel, given the tile, as if the launcher had asked for it."""
     function, constants = _function(kernel)
     constants |= {"D": kernel.width, "BLOCK_M": tile.rows, "BLOCK_N": tile.columns, "BLOCK_K": tile.depth}
-    if kernel.step == "backward":
-        constants["BLOCK_D"] = tile.width
+    constants |= {"forward": {"PREFETCH": tile.prefetch}, "backward": {"BLOCK_D": tile.width}}.get(kernel.step, {})
     target = TARGETS[kernel.architecture]
     signature, attributes = {}, {}
     for index, name in enumerate(function.arg_names):
@@ -131,8 +130,8 @@ def compile_kernel(kernel: Kernel, tile: Any) -> Any:
 def launched_tile(kernel: Kernel) -> Any:
     """The tile the launcher takes."""
     rule, similarity = rules()[kernel.rule]
-    step = kernels_module("launch").table_name(kernel.step, rule, similarity)
-    return kernels_module("tiles").tile(kernel.architecture, step, PRODUCTS[kernel.dtype], kernel.width)
+    names = kernels_module("launch").pass_names(kernel.step, rule, similarity)
+    return kernels_module("tiles").tile(kernel.architecture, names, PRODUCTS[kernel.dtype], kernel.width)
 
 
 def resources(kernel: Kernel, tile: Any = None) -> Resources:

@@ -13,11 +13,12 @@ import triton
 import triton.language as tl
 
 from .forms import GAIN, GAIN_ORIGIN, GAIN_POSITIVE, GAIN_POSITIVE_SUM, GAIN_POSITIVE_TOP, GAIN_TOP, INVERSE, PAD
-from .relation import relate
+from .relation import classify, log_gaussian
 from .tile import (
     exponent_scale,
     first_tile,
     is_excluded,
+    is_special,
     load_rows,
     load_temperature,
     load_vector,
@@ -32,13 +33,46 @@ def load_gain(gains, line: tl.constexpr, index, n_pad, AXIS: tl.constexpr):
 
 
 @triton.jit
-def one_way(x, log_weight, negative, gains, index, n_pad, AXIS: tl.constexpr):
-    """The three terms of A where AXIS is 1, of A^T where it is 0."""
+def classified_gradient(
+    x, positive, negative, gains, index, n_pad, origin, AXIS: tl.constexpr, OVERLAP: tl.constexpr, MOMENT: tl.constexpr
+):
+    """A where AXIS is 1, A^T where it is 0, of positives that weigh 1; and A (x - origin), each term from its own."""
     top = load_gain(gains, GAIN_TOP, index, n_pad, AXIS)
-    negatives = tl.where(negative, tl.exp2(x - top), 0.0) * load_gain(gains, GAIN, index, n_pad, AXIS)
-    top = load_gain(gains, GAIN_POSITIVE_TOP, index, n_pad, AXIS)
-    positives = tl.exp2(x + log_weight - top) * load_gain(gains, GAIN_POSITIVE, index, n_pad, AXIS)
-    return negatives, positives, tl.exp2(log_weight) * load_gain(gains, GAIN_POSITIVE_SUM, index, n_pad, AXIS)
+    gain = load_gain(gains, GAIN, index, n_pad, AXIS)
+    positive_top = load_gain(gains, GAIN_POSITIVE_TOP, index, n_pad, AXIS)
+    positive_gain = load_gain(gains, GAIN_POSITIVE, index, n_pad, AXIS)
+    linear = tl.where(positive, load_gain(gains, GAIN_POSITIVE_SUM, index, n_pad, AXIS), 0.0)
+    if OVERLAP:
+        deviation = x - top
+        e = tl.where(negative, tl.exp2(deviation) * gain, 0.0)
+        positive_deviation = x - positive_top
+        positive_e = tl.where(positive, tl.exp2(positive_deviation) * positive_gain, 0.0)
+        moment = e
+        if MOMENT:
+            moment = e * deviation + positive_e * positive_deviation + linear * (x - origin)
+        return e + positive_e + linear, moment
+    else:  # a pair is one or the other: one exponential for both
+        deviation = x - tl.where(positive, positive_top, top)
+        e = tl.exp2(deviation) * tl.where(positive, positive_gain, gain)
+        e = tl.where(positive | negative, e, 0.0)
+        moment = e
+        if MOMENT:
+            moment = e * deviation + linear * (x - origin)
+        return e + linear, moment
+
+
+@triton.jit
+def gaussian_gradient(x, log_weight, keep, gains, index, n_pad, origin, AXIS: tl.constexpr, MOMENT: tl.constexpr):
+    """As :func:`classified_gradient`, where every pair is a negative, and a positive of some weight."""
+    deviation = x - load_gain(gains, GAIN_TOP, index, n_pad, AXIS)
+    e = tl.where(keep, tl.exp2(deviation) * load_gain(gains, GAIN, index, n_pad, AXIS), 0.0)
+    positive_deviation = x - load_gain(gains, GAIN_POSITIVE_TOP, index, n_pad, AXIS)
+    positive_e = tl.exp2(positive_deviation + log_weight) * load_gain(gains, GAIN_POSITIVE, index, n_pad, AXIS)
+    linear = tl.exp2(log_weight) * load_gain(gains, GAIN_POSITIVE_SUM, index, n_pad, AXIS)
+    moment = e
+    if MOMENT:
+        moment = e * deviation + positive_e * positive_deviation + linear * (x - origin)
+    return e + positive_e + linear, moment
 
 
 @triton.jit(do_not_specialize=["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"])
@@ -88,6 +122,7 @@ def dense_backward(
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     moment = tl.zeros([BLOCK_M], dtype=tl.float32)
+    origin = scale * tl.load(scales + GAIN_ORIGIN)
 
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
     for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
@@ -96,23 +131,45 @@ def dense_backward(
         p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         other = load_vector(cols_side, INVERSE, cols, m_pad)
         s = p * (inverse[:, None] * other[None, :])
-        log_weight, negative = relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE)
-        keep = ((rows < n)[:, None] & (cols < m)[None, :]) & ~is_excluded(rows, cols, shift_0, shift_1, period)
-        log_weight = tl.where(keep, log_weight, -float("inf"))
-        negative = negative & keep
         x = s * scale
         g = tl.zeros([BLOCK_M, BLOCK_N], dtype=tl.float32)
-        if row_gains is not None:
-            negatives, positives, linear = one_way(x, log_weight, negative, row_gains, rows, n_pad, 1)
-            g += negatives + positives + linear
-            if moments is not None:
-                negatives *= x - load_gain(row_gains, GAIN_TOP, rows, n_pad, 1)
-                positives *= x - load_gain(row_gains, GAIN_POSITIVE_TOP, rows, n_pad, 1)
-                linear *= x - scale * tl.load(scales + GAIN_ORIGIN)
-                moment += tl.sum(negatives + positives + linear, 1)
-        if col_gains is not None:
-            negatives, positives, linear = one_way(x, log_weight, negative, col_gains, cols, m_pad, 0)
-            g += negatives + positives + linear
+        special = is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N)
+        if RULE.kind == "gaussian":
+            log_weight = log_gaussian(row_values, col_values, rows, cols, n, m, RULE)
+            keep = log_weight == log_weight
+            if special:
+                keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+                log_weight = tl.where(keep, log_weight, -float("inf"))
+            if row_gains is not None:
+                mine, part = gaussian_gradient(
+                    x, log_weight, keep, row_gains, rows, n_pad, origin, 1, moments is not None
+                )
+                g += mine
+                if moments is not None:
+                    moment += tl.sum(part, 1)
+            if col_gains is not None:
+                theirs, _ = gaussian_gradient(x, log_weight, keep, col_gains, cols, m_pad, origin, 0, False)
+                g += theirs
+        else:
+            positive, negative = classify(
+                row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE
+            )
+            if special:
+                keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+                positive = positive & keep
+                negative = negative & keep
+            if row_gains is not None:
+                mine, part = classified_gradient(
+                    x, positive, negative, row_gains, rows, n_pad, origin, 1, RULE.overlap, moments is not None
+                )
+                g += mine
+                if moments is not None:
+                    moment += tl.sum(part, 1)
+            if col_gains is not None:
+                theirs, _ = classified_gradient(
+                    x, positive, negative, col_gains, cols, m_pad, origin, 0, RULE.overlap, False
+                )
+                g += theirs
         g = (g * other[None, :]).to(u_cols.dtype.element_ty)
         if BLOCK_K != D or BLOCK_D != D:
             b = load_rows(u_cols, cols, chunk * BLOCK_D, BLOCK_D, D)

@@ -84,6 +84,7 @@ def forward(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    PREFETCH: tl.constexpr,  # tiles of columns whose vectors are loaded ahead, as their rows are; None: as they come
 ):
     """One program per block of rows and part of the columns."""
     n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
@@ -110,7 +111,7 @@ def forward(
         least = total + float("inf")
 
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
-    for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
+    for col in tl.range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N, num_stages=PREFETCH):
         cols = col + tl.arange(0, BLOCK_N)
         b = load_rows(u_cols, cols, 0, BLOCK_K, D)
         p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)

@@ -29,7 +29,7 @@ from .forms import (
     TOTAL,
 )
 from .merge import load_parts, merge_parts
-from .relation import relate
+from .relation import classify, log_gaussian
 from .tile import (
     LN2,
     exponent_scale,
@@ -81,6 +81,7 @@ def dense_forward(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    PREFETCH: tl.constexpr,  # tiles of columns whose vectors are loaded ahead, as their rows are; None: as they come
 ):
     """One program per block of rows and part of the columns."""
     n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
@@ -99,22 +100,49 @@ def dense_forward(
     positive_count = total
 
     end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
-    for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
+    for col in tl.range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N, num_stages=PREFETCH):
         cols = col + tl.arange(0, BLOCK_N)
         b = load_rows(u_cols, cols, 0, BLOCK_K, D)
         p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
         s = p * (inverse[:, None] * load_vector(cols_side, INVERSE, cols, m_pad)[None, :])
-        log_weight, negative = relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE)
-        if is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N):
-            keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
-            log_weight = tl.where(keep, log_weight, -float("inf"))
-            negative = negative & keep
         x = s * scale
-        total, maximum = add_exponentials(total, maximum, tl.where(negative, x, -float("inf")))
-        positive_total, positive_maximum = add_exponentials(positive_total, positive_maximum, x + log_weight)
-        weight = tl.exp2(log_weight)
-        positive_sum += tl.sum(weight * s, 1)
-        positive_count += tl.sum(weight, 1)
+        special = is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N)
+        if RULE.kind == "gaussian":
+            log_weight = log_gaussian(row_values, col_values, rows, cols, n, m, RULE)
+            if special:
+                keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+                log_weight = tl.where(keep, log_weight, -float("inf"))
+                x = tl.where(keep, x, -float("inf"))
+                s = tl.where(keep, s, 0.0)
+            total, maximum = add_exponentials(total, maximum, x)
+            positive_total, positive_maximum = add_exponentials(positive_total, positive_maximum, x + log_weight)
+            weight = tl.exp2(log_weight)
+            positive_sum += tl.sum(weight * s, 1)
+            positive_count += tl.sum(weight, 1)
+        else:
+            positive, negative = classify(
+                row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE
+            )
+            if special:
+                keep = (cols < m)[None, :] & ~is_excluded(rows, cols, shift_0, shift_1, period)
+                positive = positive & keep
+                negative = negative & keep
+            higher = tl.maximum(maximum, tl.max(tl.where(negative, x, -float("inf")), 1))
+            positive_higher = tl.maximum(positive_maximum, tl.max(tl.where(positive, x, -float("inf")), 1))
+            top = tl.where(higher == -float("inf"), 0.0, higher)
+            positive_top = tl.where(positive_higher == -float("inf"), 0.0, positive_higher)
+            if RULE.overlap:
+                e = tl.exp2(x - top[:, None])
+                positive_e = tl.exp2(x - positive_top[:, None])
+            else:  # a pair is one or the other: one exponential for both
+                e = tl.exp2(x - tl.where(positive, positive_top[:, None], top[:, None]))
+                positive_e = e
+            total = total * tl.exp2(maximum - top) + tl.sum(tl.where(negative, e, 0.0), 1)
+            positive_total = positive_total * tl.exp2(positive_maximum - positive_top)
+            positive_total += tl.sum(tl.where(positive, positive_e, 0.0), 1)
+            maximum, positive_maximum = higher, positive_higher
+            positive_sum += tl.sum(tl.where(positive, s, 0.0), 1)
+            positive_count += tl.sum(tl.where(positive, 1 + 0.0 * s, 0.0), 1)  # in the layout of s
 
     out = partials + split.to(tl.int64) * LINES * n_pad + rows
     tl.store(out + TOTAL * n_pad, total)

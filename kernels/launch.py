@@ -93,23 +93,25 @@ def risks(
     run.launch(risk_vectors, -(-rows.pad // BLOCK), *arguments, options=SMALL, RULE=p.rule, BLOCK=BLOCK)
 
 
-def table_name(step: str, rule: Weights | Relation, similarity: str) -> str:
-    """What the table of tiles calls a "forward", "backward" or "panel" of a rule."""
+def pass_names(step: str, rule: Weights | Relation, similarity: str) -> tuple[str, ...]:
+    """What the table of tiles may call a "forward", "backward" or "panel" of a rule."""
     if isinstance(rule, Relation):
-        return f"dense-{step}"
-    sums = similarity == "minmax" or rule.norm in ("mean", "softmax")  # besides that of the exponentials
-    return "moments" if step == "forward" and sums else step
+        return f"{step}-{rule.kind}", f"{step}-dense"
+    if step == "forward" and (similarity == "minmax" or rule.norm in ("mean", "softmax")):
+        return (f"{step}-moments",)  # sums besides that of the exponentials
+    return (step,) if rule.norm == "uniform" else (f"{step}-weighted", step)
 
 
 def plan(n: int, cols: Rows, u: Tensor, problem: Problem, step: str) -> tuple[Tile, str, int]:
     """Tile, precision and number of parts of a "forward", "backward" or "panel" whose programs own blocks of n rows."""
     d = u.shape[1]
     how, product = precision(u, problem.similarity != "")
-    name = table_name(step, problem.rule, problem.similarity)
-    sizes = tile(architecture(u.device), name, product, d)
+    names = pass_names(step, problem.rule, problem.similarity)
+    sizes = tile(architecture(u.device), names, product, d)
     programs = -(-n // sizes.rows) * (d // sizes.width)
     numbers = d if step == "backward" else forms.STATISTICS  # that a row leaves behind
-    return sizes, how, choose_splits(programs, -(-cols.n // sizes.columns), processors(u.device), 4 * n * numbers)
+    at_once = sizes.shared * processors(u.device)
+    return sizes, how, choose_splits(programs, -(-cols.n // sizes.columns), at_once, 4 * n * numbers)
 
 
 def forward(
@@ -126,6 +128,7 @@ def forward(
     loss, entropy, error, statistics = out
     if isinstance(p.rule, Relation):
         given: tuple[Any, ...] = (*buffers, *tables, partials, *run.tau, p.threshold, *shape)
+        constants |= {"PREFETCH": sizes.prefetch}
         run.launch(dense_forward, programs, *given, options=options, RULE=p.rule, **constants)
         given = (partials, rows.side, statistics, *run.tau, p.n, rows.blocks)
         run.launch(merge_dense, -(-p.n // BLOCK), *given, options=SMALL, SPLITS=splits, BLOCK=BLOCK)
@@ -133,7 +136,7 @@ def forward(
     normal = p.samples if p.square else p.m
     given = (*buffers, numbers, partials, *run.tau, p.alpha, *shape, int(p.square), normal)
     variant = {"RULE": p.rule, "ALIGN": p.similarity, "FIXED": p.fixed}
-    run.launch(forward_kernel, programs, *given, options=options, **variant, **constants)
+    run.launch(forward_kernel, programs, *given, options=options, **variant, **constants, PREFETCH=sizes.prefetch)
     views = p.m // normal if normal else 1
     count = rows.blocks
     sums = rows.side.new_empty(forms.SUMS, count, dtype=torch.float64)

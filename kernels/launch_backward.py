@@ -185,11 +185,13 @@ def low_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, run
     how, _ = precision(rows.u, aligned=True)
     programs, d = rows.pad // TIE_BLOCK, rows.u.shape[1]
     lows, counts = rows.side.new_empty(programs), rows.side.new_empty(programs)
-    constants = {"PRECISION": how, "D": d, "BLOCK": TIE_BLOCK, "BLOCK_K": min(d, 32)}
+    at_once = min(d, 32)
+    constants = {"PRECISION": how, "D": d, "BLOCK": TIE_BLOCK, "BLOCK_K": at_once}
     where, shape = (rows.u, rows.side, numbers), (rows.n, rows.blocks)
     run.launch(find_lows, programs, *where, lows, *shape, options=SMALL, **constants)
     run.launch(count_ties, programs, *where, lows, counts, *shape, options=SMALL, **constants)
-    run.launch(add_low_gradient, programs, *where, scales, lows, counts, parts, *shape, options=SMALL, **constants)
+    given = (*where, scales, lows, counts, parts, *shape)
+    run.launch(add_low_gradient, programs * (d // at_once), *given, options=SMALL, **constants)
 
 
 def project_gradient(

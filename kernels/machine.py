@@ -29,7 +29,7 @@ def _architecture(index: int | None) -> str:
 
 
 def processors(device: torch.device) -> int:
-    """Programs that run at once, one per multiprocessor."""
+    """Programs that run at once, where each has a multiprocessor of its own."""
     return _processors(device.index) if device.type == "cuda" else INTERPRETED
 
 

@@ -52,15 +52,12 @@ def distance(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
-    """log2 of the positive's weight, -inf where it is none, and whether a pair is a negative; exclusions apart."""
+def classify(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
+    """Which pairs are positives and which are negatives, by labels or features; exclusions apart."""
     # Branches to the end: triton compiles what follows a return, too.
-    if RULE.kind == "gaussian":
-        log_weight = -LOG2E * distance(row_values, col_values, rows, cols, n, m, RULE.width)
-        return log_weight, log_weight == log_weight
-    elif RULE.kind == "labels":
+    if RULE.kind == "labels":
         positive = equal_labels(row_labels, col_labels, rows, cols, n, m)
-        return tl.where(positive, 0.0, -float("inf")), ~positive
+        return positive, ~positive
     else:
         cosine = cosines(row_values, col_values, rows, cols, n, m, RULE.width)
         positive = cosine >= threshold
@@ -70,4 +67,10 @@ def relate(row_values, col_values, row_labels, col_labels, rows, cols, n, m, thr
             positive = positive | equal
             if not RULE.overlap:
                 negative = negative & ~equal
-        return tl.where(positive, 0.0, -float("inf")), negative
+        return positive, negative
+
+
+@triton.jit
+def log_gaussian(row_values, col_values, rows, cols, n, m, RULE: tl.constexpr):
+    """log2 of the weight that every pair has as a positive; all are negatives as well."""
+    return -LOG2E * distance(row_values, col_values, rows, cols, n, m, RULE.width)

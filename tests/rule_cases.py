@@ -213,12 +213,12 @@ class Result:
         )
 
 
-def evaluate(p: Problem, backend: str, device: str = "cpu") -> Result:
-    """What a backend makes of a problem, computed on a device."""
+def evaluate(p: Problem, backend: str, device: str = "cpu", tau_device: str = "cpu") -> Result:
+    """What a backend makes of a problem, computed on a device; the temperature may be there or on the CPU."""
     p = p.on(device)
     q, k = (None if x is None else x.detach().requires_grad_() for x in (p.q, p.k))
     assert q is not None
-    tau = torch.tensor(p.tau, dtype=torch.float64, requires_grad=True)
+    tau = torch.tensor(p.tau, dtype=torch.float64, device=tau_device, requires_grad=True)
     stats = pair_stats(
         q, k, tau, p.setting.rule, similarity=p.setting.similarity, term_weights=(1.0, 1.0), backend=backend
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 import torch
@@ -34,7 +35,18 @@ def registers_and_spills():
 @pytest.fixture
 def gpu(fake_gpu, monkeypatch):
     monkeypatch.setattr(triton_words, "_RECORDED", {})
-    return fake_gpu.install(monkeypatch.setattr)
+    forget_compiled_kernels()
+    yield fake_gpu.install(monkeypatch.setattr)
+    forget_compiled_kernels()  # those of a driver that launches nothing: on a real GPU, later tests would get them
+
+
+def forget_compiled_kernels() -> None:
+    """Kernels are looked up, compiled and loaded anew."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ecgloss.kernels."):
+            for function in vars(module).values():
+                if isinstance(function, JITFunction):
+                    function.device_caches.clear()
 
 
 @pytest.fixture

@@ -273,6 +273,6 @@ def test_without_the_interpreter_a_cpu_tensor_is_refused():
 
 def test_kernels_say_what_they_were_compiled_for():
     tile = kernels_module("tiles").tile
-    assert tile("sm90", "forward", "half", 128) != tile("sm80", "forward", "half", 256)
+    assert tile("sm90", ("forward",), "half", 128) != tile("sm80", ("forward",), "half", 256)
     with pytest.raises(LookupError, match="sm70"):
-        tile("sm70", "forward", "half", 128)
+        tile("sm70", ("forward",), "half", 128)
