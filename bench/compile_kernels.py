@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ecgloss.engine.kernel_modules import kernels_module
+from ecgloss.engine.kernel_package import kernels_module
 
 TARGETS = {
     "sm80": GPUTarget("cuda", 80, 32),

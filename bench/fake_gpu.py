@@ -13,8 +13,8 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from ecgloss.engine import dispatch
-from ecgloss.engine.kernel_modules import kernels_module
+from ecgloss.engine import availability
+from ecgloss.engine.kernel_package import kernels_module
 
 
 class Launch(NamedTuple):
@@ -83,8 +83,8 @@ GPU = FakeGPU()
 def install(set_attribute: Callable[[Any, str, Any], None] = setattr) -> FakeGPU:
     """Let the kernels believe that there is a GPU."""
     set_attribute(driver, "_active", GPU)
-    set_attribute(dispatch, "_OBSTACLE", [None])
-    set_attribute(dispatch, "interpreted", lambda: True)  # which lets CPU tensors through
+    set_attribute(availability, "_OBSTACLE", [None])
+    set_attribute(availability, "interpreted", lambda: True)  # which lets CPU tensors through
     for name in ("launch", "launch_backward"):
         set_attribute(kernels_module(name), "architecture", lambda device: "sm90")
     set_attribute(kernels_module("launch"), "processors", lambda device: 132)

@@ -26,7 +26,7 @@ from result_files import write_results
 from torch import Tensor
 
 from ecgloss import functional as F
-from ecgloss.engine import triton_words
+from ecgloss.engine import triton_problem
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES, WIDTH = 256, 128  # B and D of the fused loss
@@ -50,11 +50,11 @@ def without_recordings(step: Step) -> Step:
     """A step for which Triton looks up every kernel, as for the first of its kind."""
 
     def asking() -> None:
-        recorded, triton_words._RECORDED = triton_words._RECORDED, {}
+        recorded, triton_problem._RECORDED = triton_problem._RECORDED, {}
         try:
             step()
         finally:
-            triton_words._RECORDED = recorded
+            triton_problem._RECORDED = recorded
 
     return asking
 

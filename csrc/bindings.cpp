@@ -37,7 +37,7 @@ Layout layout_of(const std::vector<int64_t>& words) {
   return layout;
 }
 
-// words: kind, norm, absolute, unknown is zero, revert, overlap, samples, values per sample or row;
+// words: kind, norm, power, unknown is zero, revert, overlap, samples, values per sample or row;
 // numbers: alpha, fixed scale, threshold; addresses (0 for none): values, column values, missing, row and column
 // labels.
 RuleSource rule_of(const std::vector<int64_t>& words, const std::vector<double>& numbers,
@@ -61,7 +61,7 @@ RuleSource rule_of(const std::vector<int64_t>& words, const std::vector<double>&
   rule.risk.missing = pointer<const double>(addresses[2]);
   rule.risk.alpha = numbers[0];
   rule.risk.fixed_scale = numbers[1];
-  rule.risk.absolute = words[2] != 0;
+  rule.risk.absolute = words[2] == 1;
   rule.risk.unknown_is_zero = words[3] != 0;
   rule.risk.revert = words[4] != 0;
   return rule;

@@ -11,7 +11,7 @@ import torch
 
 import ecgloss
 from ecgloss._extras import install_command
-from ecgloss.engine.dispatch import describe_extension
+from ecgloss.engine.availability import describe_extension
 
 EXTRAS = {
     "data": ("wfdb", "scipy", "pandas", "pyarrow", "tqdm"),

@@ -2,7 +2,7 @@
 
 Every program goes through the whole batch of B samples for the numbers W depends on (each in O(B) for one risk), then
 writes its rows. Where they are not to be had in O(B) (several risks, absolute differences or a cut where a mean is
-needed) the launcher takes them from :class:`ecgloss.pair_weights.PairWeights`.
+needed) the launcher takes them from :class:`ecgloss.pairs.weight_matrix.WeightMatrix`.
 
     mean over known pairs b != c of (r_b - r_c)^2 = 2 (n sum r^2 - (sum r)^2) / (n (n - 1)) = 2 sum r^2 / (n - 1)
     for r centred
@@ -16,7 +16,7 @@ import triton.language as tl
 from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, PAD, RISK
 
 SCAN = tl.constexpr(1024)  # samples at a time
-RISK_EPSILON = tl.constexpr(1e-6)  # as in ecgloss.weights
+RISK_EPSILON = tl.constexpr(1e-6)  # as in ecgloss.pairs.risk_weights
 ROOT_LOG2E = tl.constexpr(1.2011224087864498)
 
 

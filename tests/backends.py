@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ecgloss
-from ecgloss.engine.dispatch import interpreted
+from ecgloss.engine.availability import interpreted
 
 _CPP, _TRITON = (next(status for status in ecgloss.backends() if status.name == name) for name in ("cpp", "triton"))
 needs_cpp = pytest.mark.skipif(not _CPP.usable, reason=f"backend cpp is not usable here: {_CPP.note}")

@@ -69,14 +69,14 @@ FAULTS = [
     ),
     Fault(
         "the minimum dissimilarity alpha is subtracted",
-        "ecgloss/pair_weights.py",
+        "ecgloss/pairs/weight_matrix.py",
         "self._scaled_distance(samples, dtype) + self.alpha",
         "self._scaled_distance(samples, dtype) - self.alpha",
         LOSSES,
     ),
     Fault(
         "the exponent of the reliability is doubled",
-        "ecgloss/pair_weights.py",
+        "ecgloss/pairs/weight_matrix.py",
         "torch.exp(-f[samples, None] * f[None, :])",
         "torch.exp(-2 * f[samples, None] * f[None, :])",
         LOSSES,

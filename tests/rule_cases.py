@@ -14,6 +14,7 @@ from ecgloss.engine import PairStats, pair_stats
 from ecgloss.pairs import (
     Layout,
     RiskPairs,
+    RiskWeights,
     Rule,
     UniformPairs,
     feature_pairs,
@@ -22,7 +23,6 @@ from ecgloss.pairs import (
     risk_pairs,
     view_pairs,
 )
-from ecgloss.weights import RiskWeights, risk_weights
 
 KINDS = ["random", "correlated", "nearly parallel", "duplicates", "zero rows"]
 TAUS = [0.005, 0.02, 0.07, 0.5, 10.0]
@@ -32,10 +32,10 @@ MARGIN = 1e-4  # no cosine of two feature vectors is closer to the threshold: ro
 
 @dataclass(frozen=True)
 class Setting:
-    """A rule, and the similarity whose squared error is a term of the loss."""
+    """A rule, and the alignment term of the loss."""
 
     rule: Rule
-    similarity: str | None = None
+    alignment: str | None = None
 
 
 def embeddings(kind: str, n: int, d: int, g: torch.Generator) -> Tensor:
@@ -59,12 +59,11 @@ def weights(n: int, g: torch.Generator, k: int = 1, unknown: bool = False, missi
     if unknown:
         risk[1::4] = torch.nan
     levels = torch.randint(0, 7, (n,), generator=g) / 6 if missing else None
-    result: RiskWeights = risk_weights(risk[:, 0] if k == 1 else risk, levels, **options)
-    return result
+    return RiskWeights.of(risk[:, 0] if k == 1 else risk, levels, **options)
 
 
-def views(norm: str, similarity: str | None, n: int, g: torch.Generator, **options: object) -> Setting:
-    return Setting(risk_pairs(weights(n // 2, g, **options), norm), similarity)
+def views(norm: str, alignment: str | None, n: int, g: torch.Generator, **options: object) -> Setting:
+    return Setting(risk_pairs(weights(n // 2, g, **options), norm), alignment)
 
 
 def queue(norm: str, n: int, g: torch.Generator) -> Setting:
@@ -166,7 +165,7 @@ class Problem:
             return self
         k = None if self.k is None else self.k.to(device)
         return Problem(
-            Setting(moved(self.setting.rule, device), self.setting.similarity), self.q.to(device), k, self.tau
+            Setting(moved(self.setting.rule, device), self.setting.alignment), self.q.to(device), k, self.tau
         )
 
     def rounded(self, dtype: torch.dtype) -> Problem:
@@ -220,7 +219,7 @@ def evaluate(p: Problem, backend: str, device: str = "cpu", tau_device: str = "c
     assert q is not None
     tau = torch.tensor(p.tau, dtype=torch.float64, device=tau_device, requires_grad=True)
     stats = pair_stats(
-        q, k, tau, p.setting.rule, similarity=p.setting.similarity, term_weights=(1.0, 1.0), backend=backend
+        q, k, tau, p.setting.rule, alignment=p.setting.alignment, term_weights=(1.0, 1.0), backend=backend
     )
     loss = total(stats, p.setting)
     inputs = [q, tau] if k is None else [q, tau, k]

@@ -15,29 +15,29 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ecgloss.engine import alignment
+from ecgloss.engine.alignment import mean_squared_error
 from ecgloss.engine.stats import PairStats
-from ecgloss.pair_weights import wide_dtype
-from ecgloss.pairs import Layout, Relations, RiskPairs, Rule
+from ecgloss.pairs import Layout, Relations, Rule, is_weighted
+from ecgloss.pairs.weight_matrix import wide_dtype
 
 MIN_BLOCK = 32  # rows
 MIN_ENTRIES = 2**18  # of a block of S, 1 MiB: fits in a core's cache
 Reduce = Callable[[Tensor, Tensor], Tensor]
 
 
-def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similarity: str | None) -> PairStats:
+def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignment: str | None) -> PairStats:
     """Statistics of normalised embeddings; arguments as in :func:`ecgloss.engine.reference.pair_stats`."""
-    extremes = similarity == "minmax"
-    weighted = similarity is not None and isinstance(rule, RiskPairs) and not alignment.has_closed_form(rule)
-    if isinstance(rule, RiskPairs):
-        rule.weights.resolved  # noqa: B018  # here, because torch.compile allows no side effects inside
-    statistics = _RowStatistics.apply(q, k, tau, _Held(rule), extremes, weighted)
-    if similarity is None:
-        return PairStats(statistics[:4])
-    assert isinstance(rule, RiskPairs)
-    low, high, weighted_sum = statistics[4:]
-    error = alignment.mean_squared_error(q, rule, similarity, low, high, weighted_sum if weighted else None)
-    return PairStats(statistics[:4], squared_error=error)
+    if is_weighted(rule):
+        rule.prepare()
+    if alignment is None:
+        return PairStats(_RowStatistics.apply(q, k, tau, _Held(rule), None, None)[:4])
+    columns = q if k is None else k
+    origin = (q.detach().mean(0) @ columns.detach().mean(0)).to(wide_dtype(q.device))
+    statistics = _RowStatistics.apply(q, k, tau, _Held(rule), alignment, origin)
+    low, high, *sums = statistics[4:]
+    pairs = rule.layout.n_rows * rule.layout.n_columns
+    error = mean_squared_error(alignment, tuple(sums), origin, low, high, pairs)
+    return PairStats(statistics[:4], alignment=error.to(q.dtype))
 
 
 def block_rows(layout: Layout, width: int, device: torch.device) -> Iterator[Tensor]:
@@ -55,11 +55,19 @@ class _Held:
 
 
 class _RowStatistics(torch.autograd.Function):
-    """The (N,) statistics in the order of PairStats, then min S, max S and sum S W (0-d; zeros unless asked for)."""
+    """The (N,) statistics in the order of PairStats; then, where the alignment is asked for, 0-d each: min S, max S
+    (for "minmax"), sum Y, Y^2, Y W, W and W^2 with Y = S - origin.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor | None, tau: Tensor, held: _Held, extremes: bool, weighted: bool
+        ctx: Any,
+        q: Tensor,
+        k: Tensor | None,
+        tau: Tensor,
+        held: _Held,
+        alignment: str | None,
+        origin: Tensor | None,
     ) -> tuple[Tensor, ...]:
         rule = held.rule
         columns = q if k is None else k
@@ -67,15 +75,14 @@ class _RowStatistics(torch.autograd.Function):
         negative_lse = torch.empty_like(positive_sum)
         low, high = q.new_full((), torch.inf), q.new_full((), -torch.inf)
         ties = q.new_zeros(2)  # how many entries equal min S and max S
-        weighted_sum = torch.zeros((), dtype=wide_dtype(q.device), device=q.device)
+        sums = torch.zeros(5, dtype=wide_dtype(q.device), device=q.device)
         for rows in block_rows(rule.layout, q.shape[1], q.device):
             s = q[rows] @ columns.T
-            if extremes:
+            if alignment == "minmax":
                 low, ties[0] = _merge(low, ties[0], s, s.amin(), torch.minimum)
                 high, ties[1] = _merge(high, ties[1], s, s.amax(), torch.maximum)
-            if weighted:
-                assert isinstance(rule, RiskPairs)
-                weighted_sum += (s * rule.weight(rows, s.dtype)).sum(dtype=weighted_sum.dtype)
+            if origin is not None:
+                sums += _alignment_sums(s, rule, rows, origin)
             logits = s.div_(tau)
             relations = rule.relations(rows, s.dtype)
             weight = _positive_weight(relations, rows, rule.layout)
@@ -84,10 +91,10 @@ class _RowStatistics(torch.autograd.Function):
                 positive_count[rows] = weight.sum(1)
                 positive_lse[rows] = torch.logsumexp(weight.log_().add_(logits), dim=1)
             negative_lse[rows] = torch.logsumexp(_negative_logits(logits, relations, rows, rule.layout), dim=1)
-        ctx.save_for_backward(q, columns, tau, positive_lse, negative_lse, low, high, ties)
-        ctx.square, ctx.rule, ctx.extremes, ctx.weighted = k is None, rule, extremes, weighted
+        ctx.save_for_backward(q, columns, tau, positive_lse, negative_lse, low, high, ties, origin)
+        ctx.square, ctx.rule, ctx.alignment = k is None, rule, alignment
         ctx.mark_non_differentiable(positive_count)
-        return positive_sum, positive_lse, positive_count, negative_lse, low, high, weighted_sum
+        return positive_sum, positive_lse, positive_count, negative_lse, low, high, *sums.unbind()
 
     @staticmethod
     @once_differentiable
@@ -110,7 +117,7 @@ def _gradients(
     moment = q.new_zeros(())  # sum of dL/ds s
     for rows in block_rows(layout, q.shape[1], q.device):
         s = q[rows] @ columns.T
-        extra = _alignment_gradient(ctx, s, rows, *g_alignment)
+        extra = None if ctx.alignment is None else _alignment_gradient(ctx, s, rows, *g_alignment)
         logits = s.div_(tau)
         relations = ctx.rule.relations(rows, s.dtype)
         a = _negative_logits(logits.clone(), relations, rows, layout)
@@ -173,15 +180,31 @@ def _merge(best: Tensor, ties: Tensor, s: Tensor, candidate: Tensor, reduce: Red
     return extreme, count
 
 
+def _alignment_sums(s: Tensor, rule: Rule, rows: Tensor, origin: Tensor) -> Tensor:
+    """sum Y, Y^2, Y W, W and W^2 of a block, (5,) in the dtype of ``origin``."""
+    assert is_weighted(rule)
+    y, w = s - origin.to(s.dtype), rule.weight(rows, s.dtype)
+    wide = origin.dtype
+    of_y = y.sum(dtype=wide), (y * y).sum(dtype=wide), (y * w).sum(dtype=wide)
+    return torch.stack([*of_y, w.sum(dtype=wide), (w * w).sum(dtype=wide)])
+
+
 def _alignment_gradient(
-    ctx: Any, s: Tensor, rows: Tensor, g_low: Tensor, g_high: Tensor, g_weighted: Tensor
-) -> Tensor | None:
-    """What min S, max S and sum S W add to dL/dS of a block (None: nothing); ties share a gradient evenly."""
-    *_, low, high, ties = ctx.saved_tensors
-    extra = None
-    if ctx.extremes:
-        extra = (s == low) * (g_low / ties[0]) + (s == high) * (g_high / ties[1])
-    if ctx.weighted:
-        part = ctx.rule.weight(rows, s.dtype) * g_weighted.to(s.dtype)
-        extra = part if extra is None else extra + part
-    return extra
+    ctx: Any,
+    s: Tensor,
+    rows: Tensor,
+    g_low: Tensor,
+    g_high: Tensor,
+    g_y: Tensor,
+    g_y2: Tensor,
+    g_yw: Tensor,
+    *_: Tensor,
+) -> Tensor:
+    """What the alignment term adds to dL/dS of a block: g_y + 2 g_y2 Y + g_yw W, and the extremes' (ties share)."""
+    *_unused, low, high, ties, origin = ctx.saved_tensors
+    gradient: Tensor = ctx.rule.weight(rows, s.dtype) * g_yw.to(s.dtype)
+    # In wide numbers: for nearly parallel rows g_y and 2 g_y2 origin nearly cancel.
+    gradient += (2 * g_y2).to(s.dtype) * (s - origin.to(s.dtype)) + g_y.to(s.dtype)
+    if ctx.alignment == "minmax":
+        gradient += (s == low) * (g_low / ties[0]) + (s == high) * (g_high / ties[1])
+    return gradient

@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
-import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import chunked, extension, fused, reference, triton_words
+from ecgloss.engine import availability, chunked, extension, ops, reference
 from ecgloss.engine.normalise import first_order, normalise
 from ecgloss.engine.stats import PairStats
-from ecgloss.pairs import Layout, RiskPairs, Rule
+from ecgloss.pairs import Layout, Rule, is_weighted
 
 _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "reference": reference.pair_stats}
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
-OLDEST_CAPABILITY = (8, 0)
-OLDEST_TRITON = (3, 5)
-
-
-@dataclass(frozen=True)
-class BackendStatus:
-    """One backend as it stands on this machine.
-
-    Attributes:
-        name: What ``backend=`` takes.
-        usable: Whether it can be used here.
-        note: What it is, or why it is not usable.
-    """
-
-    name: str
-    usable: bool
-    note: str
-
-
-_EXTENSION = extension.load()
-_EXTENSION_PROBLEM = extension.choose_instruction_set(_EXTENSION)
-
-
-def backends() -> list[BackendStatus]:
-    """What is usable here, and why the others are not.
-
-    Example:
-        >>> usable = [status.name for status in backends() if status.usable]
-        >>> "chunked" in usable and "reference" in usable
-        True
-    """
-    if _EXTENSION is None:
-        note = f"the C++ extension was {extension.NOT_BUILT}; CPU tensors use chunked"
-        kernels = BackendStatus("cpp", False, note)
-    elif _EXTENSION_PROBLEM is not None:
-        kernels = BackendStatus("cpp", False, _EXTENSION_PROBLEM)
-    else:
-        note = (
-            f"C++ kernels for {_EXTENSION.instruction_set()}, {_EXTENSION.threading()} threads; auto's choice on a CPU"
-        )
-        kernels = BackendStatus("cpp", True, note)
-    return [
-        BackendStatus("triton", _triton_obstacle() is None, _triton_obstacle() or _triton_note()),
-        kernels,
-        BackendStatus("chunked", True, "plain torch in blocks of rows, any device, O(N D) memory; auto's fallback"),
-        BackendStatus("reference", True, "plain torch, materialises N x N: the definition, for checking"),
-    ]
+MOST_EXCLUDED = 2  # shifts a tile of the Triton kernels checks for
 
 
 def pair_stats(
@@ -78,7 +28,7 @@ def pair_stats(
     temperature: float | Tensor,
     rule: Rule,
     *,
-    similarity: str | None = None,
+    alignment: str | None = None,
     term_weights: tuple[float, float] = (1.0, 0.0),
     backend: str = "auto",
 ) -> PairStats:
@@ -90,9 +40,9 @@ def pair_stats(
         k: (M, D) embeddings of the columns; None where the rule's layout is square, whose columns are the rows.
         temperature: tau > 0; a 0-d tensor that requires grad gets its gradient.
         rule: What relates a row to a column.
-        similarity: Ask for the mean of (S^ - T)^2 with S^ = S (``"cosine"``) or S min-max scaled over all N^2 entries
-            (``"minmax"``); the rule must then be a square :class:`~ecgloss.pairs.RiskPairs`.
-        term_weights: The weights with which :meth:`PairStats.loss` will be called: the C++ kernels then have it ready.
+        alignment: Ask for the mean of (S^ - T)^2 with S^ = S (``"cosine"``) or S min-max scaled over all N^2 entries
+            (``"minmax"``); the rule must then have weights W (:class:`~ecgloss.pairs.WeightedRule`) and be square.
+        term_weights: The weights with which :meth:`PairStats.loss` will be called: kernels then have it ready.
         backend: ``"auto"`` (C++ kernels for CPU tensors, Triton kernels for CUDA tensors, ``"chunked"`` elsewhere),
             ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; the environment variable ECGLOSS_BACKEND
             overrides ``"auto"``.
@@ -101,7 +51,7 @@ def pair_stats(
         The statistics, fp32 (fp64 for fp64 embeddings); gradients reach q, k and the temperature.
 
     Raises:
-        ValueError: for shapes, dtypes or devices that do not fit the rule's layout, for a ``similarity`` the rule has
+        ValueError: for shapes, dtypes or devices that do not fit the rule's layout, for an ``alignment`` the rule has
             no weights for, and for a backend that does not exist or is not usable here.
         TypeError: for embeddings that are no float tensors.
 
@@ -116,10 +66,24 @@ def pair_stats(
     """
     first, second = q if isinstance(q, tuple) else (q, None)
     _check_embeddings(first, second, k, rule.layout)
-    _check_similarity(similarity, rule)
+    _check_alignment(alignment, rule)
+    return checked_pair_stats(first, second, k, temperature, rule, alignment, term_weights, backend)
+
+
+def checked_pair_stats(
+    first: Tensor,
+    second: Tensor | None,
+    k: Tensor | None,
+    temperature: float | Tensor,
+    rule: Rule,
+    alignment: str | None = None,
+    term_weights: tuple[float, float] = (1.0, 0.0),
+    backend: str = "auto",
+) -> PairStats:
+    """:func:`pair_stats` of embeddings that the caller has checked; rows of ``first`` and then of ``second``."""
     name = select_backend(backend, first.device, first.dtype, rule)
     if name in ("cpp", "triton"):  # normalise by themselves, in one pass with all else
-        return fused.pair_stats(name, first, second, k, temperature, rule, similarity, term_weights)
+        return ops.pair_stats(name, first, second, k, temperature, rule, alignment, term_weights)
     rows = first if second is None else torch.cat([first, second])
     # Normalising and summing in half precision would lose the loss.
     with torch.autocast(rows.device.type, enabled=False):
@@ -129,7 +93,7 @@ def pair_stats(
             tau = tau.to(device=unit.device, dtype=unit.dtype)
         else:
             tau = torch.full((), temperature, dtype=unit.dtype, device=unit.device)
-        return _PLAIN[name](unit, columns, tau, rule, similarity=similarity)
+        return _PLAIN[name](unit, columns, tau, rule, alignment=alignment)
 
 
 def select_backend(
@@ -148,17 +112,17 @@ def select_backend(
     check_option(source, name, _NAMES)
     if name == "auto":
         return _automatic(device, dtype, rule)
-    if name == "cpp" and _EXTENSION is not None:
+    if name == "cpp" and availability.EXTENSION is not None:
         if device.type != "cpu":
             raise ValueError(f"{source} 'cpp' computes on a CPU; got tensors on {device}")
         return _kernels()
-    if name == "triton" and _triton_obstacle() is None:
+    if name == "triton" and availability.triton_obstacle() is None:
         reason = _unfit_for_triton(device, dtype, rule)
         if reason:
             raise ValueError(f"{source} 'triton' {reason}")
         return name
     if name not in _PLAIN:
-        note = next(status.note for status in backends() if status.name == name)
+        note = next(status.note for status in availability.backends() if status.name == name)
         raise ValueError(f"{source} {name!r} is not usable here: {note}")
     return name
 
@@ -166,79 +130,41 @@ def select_backend(
 def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
     """The quickest backend for embeddings."""
     if device.type == "cpu":
-        if _EXTENSION is not None:
+        if availability.EXTENSION is not None:
             return _kernels()
         if not torch.compiler.is_compiling():
             _announce_fallback()
         return "chunked"
-    fits = _triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None
+    fits = availability.triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None
     return "triton" if fits else "chunked"
 
 
 def _kernels() -> str:
     """The C++ kernels, unless they are to use an instruction set that is not there."""
-    if _EXTENSION_PROBLEM is not None:
-        raise ValueError(_EXTENSION_PROBLEM)
+    if availability.EXTENSION_PROBLEM is not None:
+        raise ValueError(availability.EXTENSION_PROBLEM)
     return "cpp"
-
-
-def _triton_obstacle() -> str | None:
-    """Why the Triton kernels cannot be used on this machine; None where they can."""
-    if not _OBSTACLE:
-        if torch.compiler.is_compiling():  # for a GPU that is there; how it is asked for must not be traced
-            return None
-        _OBSTACLE.append(_find_triton_obstacle())
-    return _OBSTACLE[0]
-
-
-_OBSTACLE: list[str | None] = []  # found once
-
-
-def _find_triton_obstacle() -> str | None:
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed (PyTorch for CUDA brings it along); CUDA tensors use chunked"
-    version = _triton_version()
-    if version is not None and version < OLDEST_TRITON:
-        have, need = (".".join(map(str, x)) for x in (version, OLDEST_TRITON))
-        return f"Triton {have} is installed, the kernels need {need} (PyTorch 2.9 brings it along) or newer"
-    if interpreted():
-        return None
-    if not torch.cuda.is_available():
-        return "there is no CUDA device"
-    if torch.version.hip is None and torch.cuda.get_device_capability() < OLDEST_CAPABILITY:
-        return "the kernels need a GPU of compute capability 8.0 or newer; CUDA tensors use chunked"
-    return None
-
-
-def _triton_version() -> tuple[int, ...] | None:
-    """Major and minor version of Triton by its package, whatever that is called; None where that is not known."""
-    for name in ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-windows"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return tuple(int(part) for part in importlib.metadata.version(name).split(".")[:2])
-    return None
-
-
-def _triton_note() -> str:
-    if interpreted():
-        return "Triton kernels under the interpreter (TRITON_INTERPRET), for checking"
-    return f"Triton kernels for {torch.cuda.get_device_name()}; auto's choice on a GPU"
-
-
-def interpreted() -> bool:
-    """Whether Triton interprets kernels, which then take CPU tensors."""
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
 
 
 def _unfit_for_triton(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str | None:
     """What the Triton kernels do not compute."""
-    wanted = "cpu" if interpreted() else "cuda"
-    if device.type != wanted:
-        return f"computes on {'a CPU, under the interpreter' if interpreted() else 'a GPU'}; got tensors on {device}"
+    interpreted = availability.interpreted()
+    if device.type != ("cpu" if interpreted else "cuda"):
+        return f"computes on {'a CPU, under the interpreter' if interpreted else 'a GPU'}; got tensors on {device}"
     if dtype == torch.float64:
         return "computes in fp32 at most; got float64 embeddings (chunked takes them)"
-    if rule is not None and not triton_words.takes(rule):
-        return f"excludes at most {triton_words.MOST_EXCLUDED} shifts of no more rows than columns; got {rule.layout}"
+    if rule is not None and not _fits_tiles(rule):
+        return f"excludes at most {MOST_EXCLUDED} shifts of no more rows than columns; got {rule.layout}"
     return None
+
+
+def _fits_tiles(rule: Rule) -> bool:
+    """Whether a tile of the Triton kernels can find out which pairs a rule excludes."""
+    layout = rule.layout
+    shifts = {*layout.excluded, layout.positive} - {None}
+    if is_weighted(rule) and layout.square and shifts != rule.zero_weight_shifts:
+        return False  # W must be 0 where a pair is excluded, and only there
+    return len(shifts) <= MOST_EXCLUDED and (not shifts or layout.n_rows <= layout.n_columns)
 
 
 @functools.cache
@@ -250,11 +176,6 @@ def _announce_fallback() -> None:
         RuntimeWarning,
         stacklevel=5,  # the line that called the loss
     )
-
-
-def describe_extension() -> str:
-    """The C++ extension in a few words."""
-    return extension.describe(_EXTENSION)
 
 
 def _unit(z: Tensor) -> Tensor:
@@ -290,11 +211,11 @@ def _check_embeddings(q: Tensor, q2: Tensor | None, k: Tensor | None, layout: La
         raise ValueError(f"q and k must both be float64, or neither; got {q.dtype} and {k.dtype}")
 
 
-def _check_similarity(similarity: str | None, rule: Rule) -> None:
-    """A target T = 1 - W needs weights, and the closed forms need the whole square."""
-    check_option("similarity", similarity, ("cosine", "minmax", None))
-    if similarity is not None and not (isinstance(rule, RiskPairs) and rule.layout.square):
+def _check_alignment(alignment: str | None, rule: Rule) -> None:
+    """A target T = 1 - W needs weights, for all pairs of a square."""
+    check_option("alignment", alignment, ops.ALIGNMENTS)
+    if alignment is not None and not (is_weighted(rule) and rule.layout.square):
         raise ValueError(
-            f"similarity {similarity!r} needs a rule with weights on a square layout, RiskPairs; "
+            f"alignment {alignment!r} needs a rule with weights on a square layout; "
             f"got {type(rule).__name__} on {rule.layout}"
         )

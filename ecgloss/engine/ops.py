@@ -1,8 +1,9 @@
 """torch.library ops of the C++ and Triton kernels, one per pass: ``ecgloss::pair_stats`` and ``pair_stats_backward``.
 
-Both have fake kernels, so that torch.compile sees shapes only; the forward has an autograd formula, and the gradient of
-a gradient is refused. Embeddings come as they are, normalised inside; ``q2`` holds further rows of q, so that two views
-need no copy. What the ops are told of a rule is :class:`ecgloss.engine.description.Description`.
+The dispatch key chooses the engine: CPU tensors go to C++ (to Triton where its interpreter is on), CUDA tensors to
+Triton. Both ops have fake kernels, so that torch.compile sees shapes only; the forward has an autograd formula, and the
+gradient of a gradient is refused. Embeddings are normalised inside; ``q2`` holds further rows of q, so that two views
+need no copy. The arguments that describe a rule are those of :mod:`ecgloss.pairs.encoding`.
 """
 
 from __future__ import annotations
@@ -14,48 +15,102 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss.engine.cpp_kernels import sizes_of
+from ecgloss.engine import availability
 from ecgloss.engine.normalise import refuse_gradient
+from ecgloss.engine.stats import PairStats
+from ecgloss.pairs import Rule
+from ecgloss.pairs.encoding import encode_layout
 
-_SIDE = (
+ALIGNMENTS = (None, "cosine", "minmax")  # numbered as in csrc/problem.h
+
+_RULE = (
     "Tensor? values, Tensor? column_values, Tensor? missing, Tensor? row_labels, Tensor? column_labels, "
-    "SymInt[] rule, float[] numbers, SymInt[] layout, int similarity, float[] term_weights, "
-    "str engine"
+    "SymInt[] code, float[] numbers, SymInt[] layout, int alignment, float[] term_weights"
 )
 _LIBRARY = torch.library.Library("ecgloss", "DEF")
 _LIBRARY.define(
-    f"pair_stats(Tensor q, Tensor? q2, Tensor? k, Tensor temperature, {_SIDE}) -> ({', '.join(['Tensor'] * 6)})"
+    f"pair_stats(Tensor q, Tensor? q2, Tensor? k, Tensor temperature, {_RULE}) -> ({', '.join(['Tensor'] * 6)})"
 )
 _LIBRARY.define(
-    "pair_stats_backward(Tensor? g_loss, Tensor? g_cross_entropy, Tensor? g_error, Tensor? g_rows, "
-    f"Tensor panels, Tensor saved, Tensor temperature, {_SIDE}, SymInt[] sizes, "
+    "pair_stats_backward(Tensor? g_loss, Tensor? g_contrastive, Tensor? g_alignment, Tensor? g_rows, "
+    f"Tensor packed, Tensor saved, Tensor temperature, {_RULE}, SymInt[] sizes, "
     "ScalarType q_dtype, ScalarType k_dtype, bool[] wanted) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
 
-def run(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def pair_stats(
+    engine: str,
+    q: Tensor,
+    q2: Tensor | None,
+    k: Tensor | None,
+    temperature: float | Tensor,
+    rule: Rule,
+    alignment: str | None,
+    term_weights: tuple[float, float],
+) -> PairStats:
+    """Statistics of embeddings that are not normalised, rows of q and then of q2, by the engine "cpp" or "triton"."""
+    tau = temperature if isinstance(temperature, Tensor) else _constant(temperature)
+    if tau.is_cuda and q.is_cuda:
+        tau = tau.to(q.device)  # kernels read it where they run
+    code, numbers, side = rule.encode(torch.float64 if engine == "cpp" else torch.float32)
+    problem = (code, numbers, encode_layout(rule.layout), ALIGNMENTS.index(alignment), term_weights)
+    loss, contrastive, aligned, rows, _, _ = run(engine, q, q2, k, tau, *side, *problem)
+    asked = None if alignment is None else aligned
+    if rule.layout.positive is None:
+        return PairStats(rows, asked)
+    return PairStats(rows, asked, contrastive, term_weights, loss)
+
+
+def run(
+    engine: str, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
     """The forward op with its gradient, by the shortest way.
 
     Returns:
-        loss = w_0 cross_entropy + w_1 error with the term weights w, cross_entropy, error (0-d); rows (4, N):
-        positive_sum, positive_lse, positive_count, negative_lse; and two buffers the backward needs: embeddings as
-        the engine holds them, and numbers of the rows and of the batch.
+        loss = w_0 L_w + w_1 L_d with the term weights w, L_w, L_d (0-d); rows (4, N): positive_sum, positive_lse,
+        positive_count, negative_lse; and two buffers the backward needs: embeddings as the engine holds them, and
+        numbers of the rows and of the batch.
     """
+    outputs: tuple[Tensor, ...]
     if torch.compiler.is_compiling():
-        outputs: tuple[Tensor, ...] = _FORWARD(q, q2, k, temperature, *rest)
+        outputs = _FORWARD(q, q2, k, temperature, *rest)
     else:
-        outputs = _differentiable(q, q2, k, temperature, *rest)
+        outputs = _differentiable(engine, q, q2, k, temperature, *rest)
     return outputs
 
 
-def _differentiable(q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any) -> Any:
+def sizes_of(q: Tensor, q2: Tensor | None, k: Tensor | None) -> list[int]:
+    """Rows of q with q2, of q alone, of k (of q where k is q), and the width."""
+    n = q.shape[0] if q2 is None else q.shape[0] + q2.shape[0]
+    return [n, q.shape[0], n if k is None else k.shape[0], q.shape[1]]
+
+
+def _constant(x: float) -> Tensor:
+    """x as a 0-d tensor on the host, the same one every time: nobody writes to it."""
+    if torch.compiler.is_compiling():
+        return torch.full((), x, dtype=torch.float64, device="cpu")
+    constant = _CONSTANTS.get(x)
+    if constant is None:
+        if len(_CONSTANTS) > 100:  # a schedule's values are used once each
+            _CONSTANTS.clear()
+        with torch.inference_mode(False):  # an inference tensor could not be saved for a backward pass later on
+            _CONSTANTS[x] = constant = torch.full((), x, dtype=torch.float64, device="cpu")
+    return constant
+
+
+_CONSTANTS: dict[float, Tensor] = {}
+
+
+def _differentiable(
+    engine: str, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any
+) -> Any:
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, q2, k, temperature)):
-        return _PairStats.apply(q, q2, k, temperature, rest)
-    return _below_autograd(_FORWARD, _engine(rest[-1]).forward, q, q2, k, temperature, *rest)
+        return _PairStats.apply(q, q2, k, temperature, rest, engine)
+    return _below_autograd(_FORWARD, _module(engine).forward, q, q2, k, temperature, *rest)
 
 
 def _below_autograd(op: Any, implementation: Any, *arguments: Any) -> Any:
-    """An op without its autograd formula; where nobody watches ops, its implementation.
+    """An op without its autograd formula; its implementation alone, unless a dispatch mode or tensor subclass watches.
 
     The dispatcher takes 10 to 20 microseconds to convert a list of arguments this long, twice per step: a tenth of
     the whole loss at N = 128.
@@ -72,14 +127,20 @@ _PLAIN = (Tensor, torch.nn.Parameter, type(None))
 class _PairStats(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, rest: tuple[Any, ...]
+        ctx: Any,
+        q: Tensor,
+        q2: Tensor | None,
+        k: Tensor | None,
+        temperature: Tensor,
+        rest: tuple[Any, ...],
+        engine: str,
     ) -> Any:
-        outputs = _below_autograd(_FORWARD, _engine(rest[-1]).forward, q, q2, k, temperature, *rest)
-        panels, saved = outputs[-2:]
+        outputs = _below_autograd(_FORWARD, _module(engine).forward, q, q2, k, temperature, *rest)
+        packed, saved = outputs[-2:]
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(panels, saved)
-        ctx.save_for_backward(panels, saved, temperature)
-        ctx.rest = rest  # side information is data, without gradient
+        ctx.mark_non_differentiable(packed, saved)
+        ctx.save_for_backward(packed, saved, temperature)
+        ctx.rest, ctx.engine = rest, engine  # side information is data, without gradient
         ctx.sizes = sizes_of(q, q2, k)
         ctx.dtypes = (q.dtype, q.dtype if k is None else k.dtype)
         return outputs
@@ -88,42 +149,43 @@ class _PairStats(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[:4]
         arguments = (*grads[:4], *ctx.saved_tensors, *ctx.rest, ctx.sizes, *ctx.dtypes, wanted)
-        gradients = _below_autograd(_BACKWARD, _engine(ctx.rest[-1]).backward, *arguments)
+        gradients = _below_autograd(_BACKWARD, _module(ctx.engine).backward, *arguments)
         if torch.is_grad_enabled():  # create_graph=True
             gradients = [refuse_gradient(g.detach().requires_grad_()) for g in gradients]
-        return (*(g if wants else None for g, wants in zip(gradients, wanted)), None)
+        return (*(g if wants else None for g, wants in zip(gradients, wanted)), None, None)
 
 
 @functools.cache
-def _engine(name: str) -> Any:
-    """The module behind the ops' word for it, imported when it is first used."""
-    return importlib.import_module(f"ecgloss.engine.{name}_kernels")
+def _module(engine: str) -> Any:
+    """The module of an engine, imported when it is first used."""
+    return importlib.import_module(f"ecgloss.engine.{engine}")
 
 
-def _forward(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _engine(arguments[_FORWARD_ENGINE]).forward(*arguments)
-    return outputs
+def _engine_of(x: Tensor) -> str:
+    """The engine of a tensor's device."""
+    return "triton" if x.is_cuda or availability.interpreted() else "cpp"
 
 
-def _forward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _engine(arguments[_FORWARD_ENGINE]).forward_shapes(*arguments)
-    return outputs
+def _forward(q: Tensor, *rest: Any) -> Any:
+    return _module(_engine_of(q)).forward(q, *rest)
 
 
-def _backward(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _engine(arguments[_BACKWARD_ENGINE]).backward(*arguments)
-    return outputs
+def _forward_shapes(q: Tensor, *rest: Any) -> Any:
+    return _module(_engine_of(q)).forward_shapes(q, *rest)
 
 
-def _backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = _engine(arguments[_BACKWARD_ENGINE]).backward_shapes(*arguments)
-    return outputs
+def _backward(*arguments: Any) -> Any:
+    return _module(_engine_of(arguments[_PACKED])).backward(*arguments)
 
 
-_FORWARD_ENGINE, _BACKWARD_ENGINE = -1, -5  # where an op's arguments name the engine
+def _backward_shapes(*arguments: Any) -> Any:
+    return _module(_engine_of(arguments[_PACKED])).backward_shapes(*arguments)
+
+
+_PACKED = 4  # the first argument of the backward that is never None
 _FORWARD = torch.ops.ecgloss.pair_stats.default
 _BACKWARD = torch.ops.ecgloss.pair_stats_backward.default
-_LIBRARY.impl("pair_stats", _differentiable, "Autograd")
+_LIBRARY.impl("pair_stats", lambda q, *rest: _differentiable(_engine_of(q), q, *rest), "Autograd")
 for _key in ("CPU", "CUDA"):
     _LIBRARY.impl("pair_stats", _forward, _key)
     _LIBRARY.impl("pair_stats_backward", _backward, _key)

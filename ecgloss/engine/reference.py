@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecgloss.engine.stats import PairStats, rescale
-from ecgloss.pairs import RiskPairs, Rule
+from ecgloss.engine.stats import PairStats, stretch_and_start
+from ecgloss.pairs import Rule, is_weighted
 
 
-def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similarity: str | None) -> PairStats:
+def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignment: str | None) -> PairStats:
     """Statistics of normalised embeddings.
 
     Args:
@@ -20,7 +20,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
         k: (M, D) normalised columns of the same dtype; None for a square layout, whose columns are the rows.
         tau: 0-d temperature of the same dtype.
         rule: What relates a row to a column.
-        similarity: ``"cosine"`` or ``"minmax"`` to ask for the squared error, else None.
+        alignment: ``"cosine"`` or ``"minmax"`` to ask for the alignment term, else None.
 
     Returns:
         The statistics.
@@ -31,12 +31,12 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, similari
     weight, log_omega = _weights(rule, rows, logits.detach())
     positive_lse, negative_lse = _weighted_lse(logits, torch.log(weight)), _weighted_lse(logits, log_omega)
     statistics = ((weight * logits).sum(1), positive_lse, weight.sum(1), negative_lse)
-    if similarity is None:
+    if alignment is None:
         return PairStats(statistics)
-    assert isinstance(rule, RiskPairs)
-    a, m = rescale(similarity, similarities.min(), similarities.max())
+    assert is_weighted(rule)
+    stretch, start = stretch_and_start(alignment, similarities.min(), similarities.max())
     target = 1 - rule.weight(rows, q.dtype)
-    return PairStats(statistics, squared_error=(a * (similarities - m) - target).square().mean())
+    return PairStats(statistics, alignment=(stretch * (similarities - start) - target).square().mean())
 
 
 def _weights(rule: Rule, rows: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

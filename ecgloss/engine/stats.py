@@ -21,17 +21,17 @@ class PairStats:
 
     Attributes:
         rows: positive_sum, positive_lse, positive_count, negative_lse, (4, N) or four times (N,).
-        squared_error: 0-d, mean over all N^2 entries of (S^ - T)^2 with T = 1 - W; None when it was not asked for.
-        entropy: 0-d, the cross entropy where a backend has computed it along with the rest, else None.
-        term_weights: The weights for which a backend has computed the loss as well.
-        weighted: 0-d, that loss.
+        alignment: 0-d L_d, the mean over all N^2 entries of (S^ - T)^2 with T = 1 - W; None where it was not asked for.
+        fused_contrastive: 0-d L_w where a backend has computed it along with the rest, else None.
+        term_weights: The weights of L_w and L_d for which a backend has computed the loss as well.
+        fused_loss: 0-d, that loss.
     """
 
     rows: Tensor | tuple[Tensor, Tensor, Tensor, Tensor]
-    squared_error: Tensor | None = None
-    entropy: Tensor | None = None
+    alignment: Tensor | None = None
+    fused_contrastive: Tensor | None = None
     term_weights: tuple[float, float] | None = None
-    weighted: Tensor | None = None
+    fused_loss: Tensor | None = None
 
     @property
     def positive_sum(self) -> Tensor:
@@ -53,22 +53,22 @@ class PairStats:
         """(N,) log sum_k omega_ik exp(s_ik) over the negatives; -inf if there are none or all weigh 0."""
         return self.rows[3]
 
-    def cross_entropy(self) -> Tensor:
-        """mean_i [ log(e^positive_lse + e^negative_lse) - positive_lse ], 0-d, stable for any temperature."""
-        if self.entropy is not None:
-            return self.entropy
+    def contrastive(self) -> Tensor:
+        """L_w = mean_i [ log(e^positive_lse + e^negative_lse) - positive_lse ], 0-d, stable for any temperature."""
+        if self.fused_contrastive is not None:
+            return self.fused_contrastive
         return -torch_f.logsigmoid(self.positive_lse - self.negative_lse).mean()
 
-    def loss(self, entropy_weight: float = 1.0, error_weight: float = 0.0) -> Tensor:
-        """entropy_weight * cross_entropy + error_weight * squared_error, 0-d."""
-        if self.weighted is not None and self.term_weights == (entropy_weight, error_weight):
-            return self.weighted
-        loss = entropy_weight * self.cross_entropy()
-        return loss if self.squared_error is None else loss + error_weight * self.squared_error
+    def loss(self, contrastive_weight: float = 1.0, alignment_weight: float = 0.0) -> Tensor:
+        """contrastive_weight * L_w + alignment_weight * L_d, 0-d."""
+        if self.fused_loss is not None and self.term_weights == (contrastive_weight, alignment_weight):
+            return self.fused_loss
+        loss = contrastive_weight * self.contrastive()
+        return loss if self.alignment is None else loss + alignment_weight * self.alignment
 
 
-def rescale(similarity: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def stretch_and_start(alignment: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """(a, m) with S^ = a (S - m): the identity for "cosine", the min-max over all N^2 entries for "minmax"."""
-    if similarity == "cosine":
+    if alignment == "cosine":
         return torch.ones_like(low), torch.zeros_like(low)
     return 1 / (high - low + RANGE_EPSILON), low

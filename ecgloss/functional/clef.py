@@ -8,12 +8,11 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import _validate
-from ecgloss.engine import pair_stats
+from ecgloss.engine.dispatch import checked_pair_stats
 from ecgloss.engine.distributed import gather_rows
+from ecgloss.functional.clef_options import PRESET, ClefOptions, resolve
 from ecgloss.functional.rows import check_reduction, gather_weight, reduce_rows, single_positive
-from ecgloss.options import PRESET, resolve
-from ecgloss.pairs import risk_pairs
-from ecgloss.weights import risk_weights
+from ecgloss.pairs import RiskWeights, risk_pairs
 
 
 class ClefTerms(NamedTuple):
@@ -114,7 +113,7 @@ def clef(
     r"""CLEF: contrastive loss weighted by clinical risk, plus alignment (arXiv 2512.02180).
 
     With S the cosine similarities of all N = 2B rows, s = S / tau, p(i) the other view of row i, and W the clinical
-    dissimilarity of :mod:`ecgloss.weights`::
+    dissimilarity of :mod:`ecgloss.pairs.risk_weights`::
 
         l_i = log(e^{s_ip} + sum_{k not in {i, p}} omega_ik e^{s_ik}) - s_ip        L_w = mean_i l_i
         L_d = mean_{ik} (S^_ik - (1 - W_b(i)b(k)))^2                               L = lambda_w L_w + lambda_d L_d
@@ -191,6 +190,44 @@ def clef(
         contrastive_weight=contrastive_weight,
         align_weight=align_weight,
     )
+    terms = clef_terms(
+        z1,
+        z2,
+        risk,
+        missing,
+        options,
+        n_attributes=n_attributes,
+        group=group,
+        backend=backend,
+        check_finite=check_finite,
+        weight=weight,
+        reduction=reduction,
+        wants_terms=return_terms,
+    )
+    return terms if return_terms else terms.loss
+
+
+def clef_terms(
+    z1: Tensor,
+    z2: Tensor,
+    risk: Tensor,
+    missing: Tensor | None,
+    options: ClefOptions,
+    *,
+    temperature: float | Tensor | None = None,
+    n_attributes: int | None = None,
+    group: ProcessGroup | None = None,
+    backend: str = "auto",
+    check_finite: bool = False,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    wants_terms: bool = True,
+) -> ClefTerms:
+    """The loss for options that are checked already; other arguments as in :func:`clef`.
+
+    A ``temperature`` replaces that of the options, where it is trained. Without ``wants_terms``, only the loss is sure
+    to be computed.
+    """
     _validate.check_views(z1, z2, check_finite=check_finite)
     _validate.check_risk(risk, z1, nan_risk=options.nan_risk)
     if missing is not None:
@@ -200,7 +237,7 @@ def clef(
     if group is not None:
         z1, z2, risk = gather_rows(z1, group), gather_rows(z2, group), gather_rows(risk, group)
         missing = None if missing is None else gather_rows(missing, group)
-    weights = risk_weights(
+    weights = RiskWeights.of(
         risk,
         missing,
         alpha=options.alpha,
@@ -210,30 +247,26 @@ def clef(
         nan_risk=options.nan_risk,
         n_attributes=n_attributes,
     )
-    wants_alignment = options.align_weight != 0 or return_terms
-    term_weights = (options.contrastive_weight, options.align_weight if wants_alignment else 0.0)
-    stats = pair_stats(
-        (z1, z2),
+    aligns = options.align_weight != 0 or wants_terms
+    term_weights = (options.contrastive_weight, options.align_weight if aligns else 0.0)
+    stats = checked_pair_stats(
+        z1,
+        z2,
         None,
-        options.temperature,
+        options.temperature if temperature is None else temperature,
         risk_pairs(weights, options.weight_norm),
-        similarity=options.similarity if wants_alignment else None,
-        term_weights=term_weights,
-        backend=backend,
+        options.similarity if aligns else None,
+        term_weights,
+        backend,
     )
+    alignment = stats.alignment
     if reduction == "mean" and weight is None:
         loss = stats.loss(*term_weights)
-        if not return_terms:
-            return loss
-        assert stats.squared_error is not None
-        return ClefTerms(loss, stats.cross_entropy(), stats.squared_error)
-    rows, lse = single_positive(stats)
-    contrastive = reduce_rows(rows, None, weight, reduction, lse).loss
-    loss = term_weights[0] * contrastive
-    if stats.squared_error is not None:
-        repeats = len(rows) if reduction == "sum" else 1
-        loss = loss + term_weights[1] * repeats * stats.squared_error
-    if not return_terms:
-        return loss
-    assert stats.squared_error is not None
-    return ClefTerms(loss, contrastive, stats.squared_error)
+        contrastive = stats.contrastive() if wants_terms else loss
+    else:
+        rows, lse = single_positive(stats)
+        contrastive = reduce_rows(rows, None, weight, reduction, lse).loss
+        loss = term_weights[0] * contrastive
+        if alignment is not None:
+            loss = loss + term_weights[1] * (len(rows) if reduction == "sum" else 1) * alignment
+    return ClefTerms(loss, contrastive, loss if alignment is None else alignment)

@@ -8,10 +8,9 @@ from torch import Tensor
 from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
 from ecgloss.engine.normalise import first_order, normalise
+from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows, single_positive
-from ecgloss.options import ClefOptions
-from ecgloss.pairs import Layout, Rule, UniformPairs, risk_pairs
-from ecgloss.weights import risk_weights
+from ecgloss.pairs import Layout, RiskWeights, Rule, UniformPairs, risk_pairs
 
 
 def info_nce(
@@ -186,7 +185,7 @@ def _queue_rule(
             f"queue_risk must hold as many scores per entry as risk, {tuple(risk.shape)}; got {tuple(queue_risk.shape)}"
         )
     risks = torch.cat([risk, queue_risk.to(risk.dtype)])
-    weights = risk_weights(risks, alpha=alpha, risk_scale=risk_scale)
+    weights = RiskWeights.of(risks, alpha=alpha, risk_scale=risk_scale)
     return risk_pairs(weights, weight_norm, columns=len(queue))
 
 

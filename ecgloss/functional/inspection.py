@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine.normalise import normalise
-from ecgloss.options import ClefOptions
-from ecgloss.weights import risk_weights as describe_weights
+from ecgloss.functional.clef_options import ClefOptions
+from ecgloss.pairs import RiskWeights
 
 
 def risk_weights(
@@ -51,7 +51,7 @@ def risk_weights(
     _validate.check_risk(risk, risk, nan_risk=nan_risk)
     if missing is not None:
         _validate.check_missing(missing, risk, n_attributes)
-    weights = describe_weights(
+    weights = RiskWeights.of(
         risk,
         missing,
         alpha=alpha,
@@ -61,7 +61,7 @@ def risk_weights(
         nan_risk=nan_risk,
         n_attributes=n_attributes,
     )
-    return weights.resolved.tile(torch.arange(weights.n_samples, device=risk.device), weights.values.dtype)
+    return weights.matrix.tile(torch.arange(weights.n_samples, device=risk.device), weights.values.dtype)
 
 
 def similarity_matrix(q: Tensor, k: Tensor | None = None) -> Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import functional
 from ecgloss._validate import check_option
+from ecgloss.functional.clef import clef_terms
+from ecgloss.functional.clef_options import PRESET, resolve
 from ecgloss.functional.rows import REDUCTIONS
 from ecgloss.losses.base import LogTemperature, Loss
-from ecgloss.options import PRESET, resolve
 
 
 class CLEFLoss(Loss):
@@ -72,27 +73,34 @@ class CLEFLoss(Loss):
         self, z1: Tensor, z2: Tensor, risk: Tensor, missing: Tensor | None = None, *, weight: Tensor | None = None
     ) -> Tensor:
         """The loss of two views; shapes as in :func:`ecgloss.functional.clef`."""
-        return functional.clef(z1, z2, risk, missing, **self._arguments(), weight=weight, return_terms=False)
+        return self._terms(z1, z2, risk, missing, weight, wants_terms=False).loss
 
     def terms(
         self, z1: Tensor, z2: Tensor, risk: Tensor, missing: Tensor | None = None, *, weight: Tensor | None = None
     ) -> functional.ClefTerms:
         """The loss with its two terms, for logging."""
-        return functional.clef(z1, z2, risk, missing, **self._arguments(), weight=weight, return_terms=True)
+        return self._terms(z1, z2, risk, missing, weight, wants_terms=True)
 
     def extra_repr(self) -> str:
         """Options, as ``print`` shows them."""
         trained = () if self.log_temperature is None else ("temperature",)  # which shows itself
         return ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items() if name not in trained)
 
-    def _arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the function."""
-        return {
-            **vars(self.options),
-            "temperature": self._tau(),
-            "n_attributes": self.n_attributes,
-            "group": self.group,
-            "backend": self.backend,
-            "check_finite": self.check_finite,
-            "reduction": self.reduction,
-        }
+    def _terms(
+        self, z1: Tensor, z2: Tensor, risk: Tensor, missing: Tensor | None, weight: Tensor | None, wants_terms: bool
+    ) -> functional.ClefTerms:
+        return clef_terms(
+            z1,
+            z2,
+            risk,
+            missing,
+            self.options,
+            temperature=self._tau(),
+            n_attributes=self.n_attributes,
+            group=self.group,
+            backend=self.backend,
+            check_finite=self.check_finite,
+            weight=weight,
+            reduction=self.reduction,
+            wants_terms=wants_terms,
+        )

@@ -10,9 +10,9 @@ from torch.distributed import ProcessGroup
 from ecgloss import functional
 from ecgloss._validate import check_matrix, check_option
 from ecgloss.engine.distributed import gather_rows
+from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.functional.rows import REDUCTIONS
 from ecgloss.losses.base import LogTemperature, Loss
-from ecgloss.options import ClefOptions
 
 
 class MoCoLoss(Loss):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_number, values_are_free
-from ecgloss.pair_weights import wide_dtype
 from ecgloss.pairs.layout import Layout
 from ecgloss.pairs.risk import RiskPairs
+from ecgloss.pairs.risk_weights import RiskWeights
 from ecgloss.pairs.rules import FeaturePairs, GaussianPairs, LabelPairs, UniformPairs
-from ecgloss.weights import RiskWeights
+from ecgloss.pairs.weight_matrix import wide_dtype
 
 
 def view_pairs(n_samples: int) -> UniformPairs:
@@ -38,8 +38,7 @@ def risk_pairs(weights: RiskWeights, norm: str, *, columns: int | None = None) -
         The rule.
 
     Example:
-        >>> from ecgloss.weights import risk_weights
-        >>> weights = risk_weights(torch.tensor([0.0, 0.1, 0.2]))
+        >>> weights = RiskWeights.of(torch.tensor([0.0, 0.1, 0.2]))
         >>> risk_pairs(weights, norm="none").relations(torch.tensor([0]), torch.float32).log_weight.shape
         torch.Size([1, 6])
         >>> risk_pairs(weights, norm="none", columns=2).weight(torch.tensor([0]), torch.float32).shape

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import check_option
+from ecgloss.pairs.encoding import Encoding, Kind, RuleCode, RuleNumbers, Side
 from ecgloss.pairs.layout import Layout
+from ecgloss.pairs.risk_weights import RiskWeights
 from ecgloss.pairs.rules import Relations
-from ecgloss.weights import RiskWeights
 
 WEIGHT_NORMS = ("none", "mean", "softmax")
 
@@ -54,6 +55,30 @@ class RiskPairs:
         """How often the columns repeat the samples of a square layout; else 1."""
         return self.layout.n_rows // self.weights.n_samples if self.layout.square else 1
 
+    @property
+    def zero_weight_shifts(self) -> set[int]:
+        """The shifts, column minus row, at which a sample meets itself and W is 0."""
+        return set(range(0, self.layout.n_rows, self.weights.n_samples)) if self.layout.square else set()
+
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it; risks stay in fp64, whatever the ``dtype``."""
+        w = self.weights
+        samples, width = w.values.shape
+        code = RuleCode(
+            Kind.RISK,
+            norm=WEIGHT_NORMS.index(self.norm),
+            power=w.power,
+            unknown_is_zero=int(w.nan_risk == "zero"),
+            revert=int(w.reliability == "revert"),
+            samples=samples,
+            width=width,
+        )
+        return Encoding(code, RuleNumbers(w.alpha, w.fixed_scale or 0.0), Side(values=w.values, missing=w.missing))
+
+    def prepare(self) -> None:
+        """Find what blocks of W are computed from."""
+        self.weights.matrix  # noqa: B018
+
     def weight(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """W of the rows against all columns, (R, M); 0 for the same sample."""
         return self._spread(self._tile(rows, dtype))
@@ -63,14 +88,14 @@ class RiskPairs:
         tile = self._contrast_tile(rows, dtype)
         log_weight = tile if self.norm == "softmax" else torch.log(tile)
         if self.norm != "none":
-            log_weight = log_weight + self._offset(tile, rows)[:, None]
+            log_weight = log_weight - self._log_normaliser(tile, rows)[:, None]
         return Relations(log_weight=self._spread(log_weight))
 
     def _tile(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """W of the rows against the samples of one view, or against the columns of a rectangular layout."""
         if self.layout.square:
-            return self.weights.resolved.tile(rows % self.weights.n_samples, dtype)
-        return self.weights.resolved.tile(rows, dtype)[:, self.layout.n_rows :]
+            return self.weights.matrix.tile(rows % self.weights.n_samples, dtype)
+        return self.weights.matrix.tile(rows, dtype)[:, self.layout.n_rows :]
 
     def _spread(self, tile: Tensor) -> Tensor:
         """The same for all columns, (R, M)."""
@@ -80,19 +105,16 @@ class RiskPairs:
         """W as the negatives see it."""
         tile = self._tile(rows, dtype)
         if self.norm == "mean" and self.weights.alpha == 0:  # all risks equal and no floor: 0 / 0, whose limit is 1
-            tile = tile + self.weights.resolved.all_equal.to(dtype)
+            tile = tile + self.weights.matrix.all_equal.to(dtype)
             if self.layout.square:
                 tile.scatter_(1, (rows % self.weights.n_samples)[:, None], 0.0)
         return tile
 
-    def _offset(self, tile: Tensor, rows: Tensor) -> Tensor:
-        """The row factor (R,) from the rows' tile."""
+    def _log_normaliser(self, tile: Tensor, rows: Tensor) -> Tensor:
+        """log of what a row's weights are divided by, (R,), from the rows' tile."""
         if self.norm == "softmax":
-            return -(torch.logsumexp(tile, dim=1) + torch.log(tile.new_full((), self.n_views)))
+            return torch.logsumexp(tile, dim=1) + torch.log(tile.new_full((), self.n_views))
         if not self.layout.square:  # in a square one W is 0 where a column is excluded
             tile = tile.scatter(1, self.layout.excluded_columns(rows), 0.0)
-        return self._log_inverse_mean(self.n_views * tile.sum(1))
-
-    def _log_inverse_mean(self, total: Tensor) -> Tensor:
-        """-log of the mean weight of a row's negatives; finite for a row that weighs 0, whose log W is -inf."""
-        return -torch.log((total / self.layout.n_compared).clamp(min=torch.finfo(total.dtype).tiny))
+        mean = self.n_views * tile.sum(1) / self.layout.n_compared
+        return torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny))  # finite for a row that weighs 0

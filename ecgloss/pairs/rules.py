@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
 
+from ecgloss.pairs.encoding import Encoding, Kind, RuleCode, RuleNumbers, Side
 from ecgloss.pairs.layout import Layout
 
 
@@ -37,6 +38,39 @@ class Rule(Protocol):
         """What relates ``rows`` (R,) to all columns, in floating ``dtype``."""
         ...
 
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it, features and metadata in ``dtype``."""
+        ...
+
+
+class WeightedRule(Rule, Protocol):
+    """A rule with a matrix of weights W, with which similarities can be aligned: S^ against T = 1 - W."""
+
+    @property
+    def zero_weight_shifts(self) -> set[int]:
+        """The shifts, column minus row, at which W is 0."""
+        ...
+
+    def weight(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """W of ``rows`` (R,) against all columns, (R, M)."""
+        ...
+
+    def prepare(self) -> None:
+        """Compute what blocks of W depend on: an engine asks for it before a function of its own with a gradient,
+        in which torch.compile allows no side effects.
+        """
+        ...
+
+
+def is_weighted(rule: Rule) -> TypeGuard[WeightedRule]:
+    """Whether a rule has weights W.
+
+    Example:
+        >>> is_weighted(UniformPairs(Layout.two_views(4)))
+        False
+    """
+    return hasattr(rule, "weight")
+
 
 @dataclass(frozen=True)
 class UniformPairs:
@@ -51,6 +85,10 @@ class UniformPairs:
     def relations(self, rows: Tensor, dtype: torch.dtype) -> Relations:
         """Nothing but the layout."""
         return Relations()
+
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it."""
+        return Encoding(RuleCode(Kind.UNIFORM))
 
 
 @dataclass(frozen=True)
@@ -74,6 +112,11 @@ class LabelPairs:
         """Masks of equal and of different labels, (R, M)."""
         equal = self.row_labels[rows, None] == self.column_labels[None, :]
         return Relations(negative=~equal, positive=equal.to(dtype))
+
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it."""
+        column_labels = None if self.layout.square else self.column_labels
+        return Encoding(RuleCode(Kind.LABELS), side=Side(row_labels=self.row_labels, column_labels=column_labels))
 
 
 @dataclass(frozen=True)
@@ -122,6 +165,18 @@ class FeaturePairs:
                 negative &= ~equal
         return Relations(negative=negative, positive=positive.to(dtype))
 
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it, features in ``dtype``."""
+        square = self.layout.square
+        side = Side(
+            values=self.rows.to(dtype),
+            column_values=None if square else self.columns.to(dtype),
+            row_labels=self.row_labels,
+            column_labels=None if square else self.column_labels,
+        )
+        code = RuleCode(Kind.FEATURES, overlap=int(self.overlap), width=self.rows.shape[1])
+        return Encoding(code, RuleNumbers(threshold=self.threshold), side)
+
 
 @dataclass(frozen=True)
 class GaussianPairs:
@@ -148,6 +203,12 @@ class GaussianPairs:
         # The other mode expands the square, which cancels for large values.
         distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
         return Relations(positive=torch.exp(-distance.square()))
+
+    def encode(self, dtype: torch.dtype) -> Encoding:
+        """The rule as kernels take it, metadata in ``dtype``."""
+        columns = None if self.layout.square else self.columns.to(dtype)
+        side = Side(values=self.rows.to(dtype), column_values=columns)
+        return Encoding(RuleCode(Kind.GAUSSIAN, width=self.rows.shape[1]), side=side)
 
 
 def _check_side_information(layout: Layout, rows: Tensor, columns: Tensor, what: str) -> None:

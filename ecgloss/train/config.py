@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.options import ClefOptions, resolve
+from ecgloss.functional.clef_options import ClefOptions, resolve
 
 Preset = Literal["preset"]
 # Runs begun before these options existed lack them, and go on with their defaults.

@@ -41,7 +41,7 @@ def test_half_precision_embeddings_lose_nothing_but_their_own_rounding(rule, kin
 def test_fp64_embeddings_get_fp64_results(rule, kind):
     for tau, n, d in ((0.005, 6, 7), (0.02, 102, 23), (10.0, 54, 7)):
         p = problem(rule, kind, n, d, tau)
-        if kind == "duplicates" and p.setting.similarity == "minmax":
+        if kind == "duplicates" and p.setting.alignment == "minmax":
             continue  # which of the ties is the smallest similarity is up to rounding in the reference
         # The reference's own exponentials, as wrong as its log-sum-exps of size 1 / tau, no longer add up to 1.
         cancelled = temperature_floor(p, torch.finfo(torch.float64).eps) / min(tau, 1.0)

@@ -13,7 +13,7 @@ from backends import needs_cpp
 
 import ecgloss
 import ecgloss.functional as F
-from ecgloss.engine import dispatch, pair_stats
+from ecgloss.engine import availability, dispatch, pair_stats
 from ecgloss.info import describe
 from ecgloss.pairs import Layout, UniformPairs, view_pairs
 
@@ -28,7 +28,7 @@ def views(rng):
 @pytest.fixture
 def not_built(monkeypatch):
     """A machine without a compiler."""
-    monkeypatch.setattr(dispatch, "_EXTENSION", None)
+    monkeypatch.setattr(availability, "EXTENSION", None)
     monkeypatch.delenv("ECGLOSS_BACKEND", raising=False)
     dispatch._announce_fallback.cache_clear()
     yield
@@ -43,7 +43,7 @@ def no_environment(monkeypatch):
 def test_the_backends_are_those_of_the_documentation():
     status = {s.name: s for s in ecgloss.backends()}
     assert list(status) == ["triton", "cpp", "chunked", "reference"]
-    assert status["cpp"].usable == (dispatch._EXTENSION is not None)
+    assert status["cpp"].usable == (availability.EXTENSION is not None)
     assert status["chunked"].usable
     assert status["reference"].usable
 
@@ -67,8 +67,8 @@ def test_cpu_tensors_get_the_kernels_without_asking(views, no_environment):
     ],
 )
 def test_cuda_tensors_get_the_kernels_that_can_compute_them(obstacle, dtype, rule, chosen, monkeypatch, no_environment):
-    monkeypatch.setattr(dispatch, "_triton_obstacle", lambda: obstacle)
-    monkeypatch.setattr(dispatch, "interpreted", lambda: False)
+    monkeypatch.setattr(availability, "triton_obstacle", lambda: obstacle)
+    monkeypatch.setattr(availability, "interpreted", lambda: False)
     assert dispatch.select_backend("auto", torch.device("cuda"), dtype, rule) == chosen
 
 
@@ -100,8 +100,8 @@ def test_a_triton_that_is_too_old_is_not_asked(packages, named, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(dispatch, "interpreted", lambda: False)
-    obstacle = dispatch._find_triton_obstacle()
+    monkeypatch.setattr(availability, "interpreted", lambda: False)
+    obstacle = availability._find_triton_obstacle()
     assert obstacle is not None
     assert named in obstacle
 
@@ -109,8 +109,8 @@ def test_a_triton_that_is_too_old_is_not_asked(packages, named, monkeypatch):
 @needs_cpp
 def test_the_status_says_what_the_kernels_run_on():
     note = next(s.note for s in ecgloss.backends() if s.name == "cpp")
-    assert dispatch._EXTENSION.instruction_set() in note
-    assert dispatch._EXTENSION.threading() in note
+    assert availability.EXTENSION.instruction_set() in note
+    assert availability.EXTENSION.threading() in note
     assert note in describe()
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ecgloss.functional as F
-from ecgloss.engine import cpp_kernels, pair_stats
-from ecgloss.engine.description import SIMILARITIES, describe, layout_words
+from ecgloss.engine import cpp, pair_stats
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
+from ecgloss.engine.ops import ALIGNMENTS
+from ecgloss.pairs.encoding import encode_layout
 
 pytestmark = needs_cpp
 FORWARD, BACKWARD = torch.ops.ecgloss.pair_stats.default, torch.ops.ecgloss.pair_stats_backward.default
@@ -29,10 +30,10 @@ def arguments(p: Problem, requires_grad: bool, two_parts: bool = False) -> list[
     """What the forward op takes."""
     q, q2 = (p.q[:-2], p.q[-2:]) if two_parts else (p.q, None)
     q, q2, k = (None if x is None else x.clone().requires_grad_(requires_grad) for x in (q, q2, p.k))
-    words, numbers, *side = describe(p.setting.rule)
-    similarity = SIMILARITIES.index(p.setting.similarity)
+    code, numbers, side = p.setting.rule.encode(torch.float64)
+    alignment = ALIGNMENTS.index(p.setting.alignment)
     tau = torch.tensor(p.tau, requires_grad=requires_grad)
-    rest = [words, numbers, layout_words(p.setting.rule.layout), similarity, [1.0, 0.5], "cpp"]
+    rest = [list(code), list(numbers), encode_layout(p.setting.rule.layout), alignment, [1.0, 0.5]]
     return [q, q2, k, tau, *side, *rest]
 
 
@@ -81,7 +82,7 @@ def test_a_second_derivative_is_refused_instead_of_wrong(rule):
     p = problem(rule, "random", 6, 5, 0.3)
     q, tau = p.q.clone().requires_grad_(), torch.tensor(0.3, requires_grad=True)
     k = None if p.k is None else p.k.clone().requires_grad_()
-    stats = pair_stats(q, k, tau, p.setting.rule, similarity=p.setting.similarity, backend="cpp")
+    stats = pair_stats(q, k, tau, p.setting.rule, alignment=p.setting.alignment, backend="cpp")
     for leaf in (q, tau, k):
         if leaf is not None:
             (g,) = torch.autograd.grad(stats.positive_sum.sum(), leaf, create_graph=True)
@@ -176,7 +177,7 @@ def test_gradients_accumulate_over_two_losses_of_one_batch(rng):
 
 def test_python_and_cpp_agree_on_the_layout_of_buffers():
     extension = importlib.import_module("ecgloss._C")
-    assert (cpp_kernels.PANEL, cpp_kernels.SCALARS) == (extension.PANEL, extension.SCALARS)
+    assert (cpp.PANEL, cpp.SCALARS) == (extension.PANEL, extension.SCALARS)
 
 
 def test_a_temperature_first_seen_while_evaluating_can_be_trained_with(rng):

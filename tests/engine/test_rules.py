@@ -27,6 +27,7 @@ from ecgloss.pairs import (
     FeaturePairs,
     Layout,
     RiskPairs,
+    RiskWeights,
     Rule,
     UniformPairs,
     feature_pairs,
@@ -35,7 +36,6 @@ from ecgloss.pairs import (
     risk_pairs,
     view_pairs,
 )
-from ecgloss.weights import risk_weights
 
 # fp64 against fp64 with other orders of summation: rounding times the 1/tau of the temperature below.
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
@@ -136,7 +136,7 @@ def risk(layout: str, norm: str, alpha: float = 0.2, equal: bool = False) -> Cas
     if not equal:
         r[-2] = torch.nan
     f = torch.rand(n, generator=g, dtype=torch.float64)
-    weights = risk_weights(r, f, alpha=alpha)
+    weights = RiskWeights.of(r, f, alpha=alpha)
     d = naive_dissimilarity(r[:, None], alpha=alpha, power=2, scale="minmax", nan_risk="neutral")
     w = naive_weights(d, f, "multiply")
     zero = equal and alpha == 0
@@ -264,17 +264,15 @@ def test_far_gaussian_positives_underflow_without_nan(backend):
 
 @pytest.mark.parametrize("backend", STREAMING)
 @pytest.mark.parametrize("views", [1, 2, 3])
-@pytest.mark.parametrize("similarity", ["cosine", "minmax"])
+@pytest.mark.parametrize("alignment", ["cosine", "minmax"])
 @pytest.mark.parametrize("power", [1, 2])
-def test_squared_error_of_any_number_of_views(backend, views, similarity, power):
+def test_alignment_of_any_number_of_views(backend, views, alignment, power):
     g = torch.Generator().manual_seed(9)
-    weights = risk_weights(torch.rand(4, generator=g), torch.rand(4, generator=g), risk_power=power)
+    weights = RiskWeights.of(torch.rand(4, generator=g), torch.rand(4, generator=g), risk_power=power)
     layout = Layout(4 * views, 4 * views, True, tuple(range(0, 4 * views, 4)), None)
     rule = RiskPairs(layout, weights, "none")
     q, _ = embeddings(rule)
-    errors = [
-        pair_stats(q, None, 0.2, rule, similarity=similarity, backend=b).squared_error for b in ("reference", backend)
-    ]
+    errors = [pair_stats(q, None, 0.2, rule, alignment=alignment, backend=b).alignment for b in ("reference", backend)]
     torch.testing.assert_close(*errors, **TIGHT)
     torch.testing.assert_close(*(torch.autograd.grad(e, q)[0] for e in errors), **TIGHT)
 
@@ -309,7 +307,7 @@ def test_compiles_without_graph_breaks(backend):
 
     def loss(a, b):
         square = [label_pairs(names), feature_pairs(y, 0.9, names, True), gaussian_pairs(y, 0.5)]
-        wide = [UniformPairs(Layout.matched(N, M)), risk_pairs(risk_weights(r), "mean", columns=M)]
+        wide = [UniformPairs(Layout.matched(N, M)), risk_pairs(RiskWeights.of(r), "mean", columns=M)]
         stats = [pair_stats(a, None, 0.5, rule, backend=backend) for rule in square]
         stats += [pair_stats(a, b, 0.5, rule, backend=backend) for rule in wide]
         return torch.stack([(s.positive_sum + s.negative_lse.clamp(min=-9)).sum() for s in stats]).sum()
@@ -331,12 +329,12 @@ def large(name: str, n: int) -> Rule:
         "features": lambda: feature_pairs(f, 0.25, names),
         "features, columns": lambda: feature_pairs(f[: n // 2], 0.25, columns=f),
         "gaussian": lambda: gaussian_pairs(f[:, :2], 1.0),
-        "risk, mean": lambda: risk_pairs(risk_weights(f[:, 0]), "mean", columns=n // 2),
-        "risk, softmax": lambda: risk_pairs(risk_weights(f[:, :2]), "softmax", columns=n // 2),
+        "risk, mean": lambda: risk_pairs(RiskWeights.of(f[:, 0]), "mean", columns=n // 2),
+        "risk, softmax": lambda: risk_pairs(RiskWeights.of(f[:, :2]), "softmax", columns=n // 2),
     }
     rule = rules[name]()
     if isinstance(rule, RiskPairs):
-        assert rule.weights.resolved  # O(B) numbers per batch, found in blocks of rows of their own
+        assert rule.weights.matrix  # O(B) numbers per batch, found in blocks of rows of their own
     return rule
 
 
@@ -388,8 +386,8 @@ Z = torch.ones(4, 3)
         (lambda: pair_stats(Z, Z[:, :2], 0.1, UniformPairs(Layout.queue(4, 4))), ValueError, "width of q, 3; got 2"),
         (lambda: pair_stats(Z, Z.double(), 0.1, UniformPairs(Layout.queue(4, 4))), ValueError, "both be float64"),
         (lambda: pair_stats(Z.int(), None, 0.1, view_pairs(2)), TypeError, "q must be a float16.*torch.int32"),
-        (lambda: pair_stats(Z, None, 0.1, view_pairs(2), similarity="cosine"), ValueError, "needs a rule with weights"),
-        (lambda: pair_stats(Z, None, 0.1, view_pairs(2), similarity="dot"), ValueError, "similarity must be one of"),
+        (lambda: pair_stats(Z, None, 0.1, view_pairs(2), alignment="cosine"), ValueError, "needs a rule with weights"),
+        (lambda: pair_stats(Z, None, 0.1, view_pairs(2), alignment="dot"), ValueError, "alignment must be one of"),
         (lambda: Layout.matched(4, 3), ValueError, "m >= n; got n = 4 and m = 3"),
         (lambda: Layout(3, 3, True, (0,), 1), ValueError, "positive must be one of the shifts"),
         (lambda: Layout(3, 4, True, (0,), None), ValueError, "got 3 rows and 4 columns"),
@@ -404,13 +402,17 @@ Z = torch.ones(4, 3)
         (lambda: gaussian_pairs(Z, 0.0), ValueError, "bandwidth must lie in"),
         (lambda: gaussian_pairs(Z * torch.nan, 1.0), ValueError, "metadata must be finite.*row 0"),
         (lambda: gaussian_pairs(Z.int(), 1.0), TypeError, "metadata must be float16"),
-        (lambda: risk_pairs(risk_weights(Z[:, 0]), "max"), ValueError, "norm must be one of 'none', 'mean', 'softmax'"),
         (
-            lambda: RiskPairs(Layout.queue(4, 4), risk_weights(Z[:, 0]), "none"),
+            lambda: risk_pairs(RiskWeights.of(Z[:, 0]), "max"),
+            ValueError,
+            "norm must be one of 'none', 'mean', 'softmax'",
+        ),
+        (
+            lambda: RiskPairs(Layout.queue(4, 4), RiskWeights.of(Z[:, 0]), "none"),
             ValueError,
             "4 rows and then the 4 columns; got 4 samples",
         ),
-        (lambda: RiskPairs(Layout.one_view(6), risk_weights(Z[:, 0]), "none"), ValueError, "whole views of the 4"),
+        (lambda: RiskPairs(Layout.one_view(6), RiskWeights.of(Z[:, 0]), "none"), ValueError, "whole views of the 4"),
         (
             lambda: FeaturePairs(Layout.two_views(2), Z, Z, 0.2, None, None, False),
             ValueError,

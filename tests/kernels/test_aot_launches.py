@@ -11,8 +11,8 @@ from covering import exhaustive_except
 from rule_cases import evaluate, problem
 from torch import Tensor
 
-from ecgloss.engine import dispatch
-from ecgloss.engine.kernel_modules import kernels_module
+from ecgloss.engine import availability
+from ecgloss.engine.kernel_package import kernels_module
 
 pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
@@ -72,8 +72,8 @@ def launched(monkeypatch, request):
     monkeypatch.setattr(JITFunction, "run", run)
     for module in ("launch", "launch_backward"):
         monkeypatch.setattr(kernels_module(module), "architecture", lambda device: request.param)
-    monkeypatch.setattr(dispatch, "_OBSTACLE", [None])
-    monkeypatch.setattr(dispatch, "interpreted", lambda: True)  # which lets CPU tensors through
+    monkeypatch.setattr(availability, "_OBSTACLE", [None])
+    monkeypatch.setattr(availability, "interpreted", lambda: True)  # which lets CPU tensors through
     return names
 
 

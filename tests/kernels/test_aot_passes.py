@@ -11,7 +11,7 @@ from bench_scripts import bench_script
 from covering import each_value, exhaustive_except
 
 from ecgloss import functional as F
-from ecgloss.engine import triton_words
+from ecgloss.engine import triton_problem
 
 pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
@@ -34,7 +34,7 @@ def registers_and_spills():
 
 @pytest.fixture
 def gpu(fake_gpu, monkeypatch):
-    monkeypatch.setattr(triton_words, "_RECORDED", {})
+    monkeypatch.setattr(triton_problem, "_RECORDED", {})
     forget_compiled_kernels()
     yield fake_gpu.install(monkeypatch.setattr)
     forget_compiled_kernels()  # those of a driver that launches nothing: on a real GPU, later tests would get them
@@ -104,7 +104,7 @@ def test_a_pass_of_another_kind_is_launched_as_triton_would(gpu, lookups, monkey
     step(views())
     other = launched(gpu, views(**CHANGES[change]))
     again = launched(gpu, views(**CHANGES[change]))
-    monkeypatch.setattr(triton_words, "_RECORDED", {})
+    monkeypatch.setattr(triton_problem, "_RECORDED", {})
     asked = len(lookups)
     assert launched(gpu, views(**CHANGES[change])) == other == again
     assert len(lookups) > asked
@@ -129,9 +129,9 @@ def test_another_option_is_another_kind(gpu, options):
 def test_a_temperature_is_read_anew_by_every_pass(gpu):
     """Its value is no part of the kind: a schedule may change it with every step."""
     first, second = (launched(gpu, views(), temperature=tau) for tau in (0.2, 0.1))
-    kinds = len(triton_words._RECORDED)
+    kinds = len(triton_problem._RECORDED)
     third = launched(gpu, views(), temperature=0.3)
-    assert len(triton_words._RECORDED) == kinds == 2
+    assert len(triton_problem._RECORDED) == kinds == 2
     for launches, tau in ((first, 0.2), (second, 0.1), (third, 0.3)):
         assert tau in next(launch for launch in launches if launch.name == "forward").arguments
 
@@ -140,21 +140,21 @@ def test_a_gradient_of_only_some_statistics_is_another_kind(gpu):
     z = views()
     terms = F.clef(*z, torch.rand(40), backend="triton", return_terms=True)
     terms.contrastive.backward(retain_graph=True)
-    kinds = len(triton_words._RECORDED)
+    kinds = len(triton_problem._RECORDED)
     terms.alignment.backward()
-    assert len(triton_words._RECORDED) == kinds + 1
+    assert len(triton_problem._RECORDED) == kinds + 1
 
 
 def test_kinds_are_forgotten_before_there_are_too_many(gpu, monkeypatch):
-    monkeypatch.setattr(triton_words, "MOST_RECORDED", 4)
+    monkeypatch.setattr(triton_problem, "MOST_RECORDED", 4)
     for b in (4, 6, 8, 10):
         step(views(b=b))
-    assert len(triton_words._RECORDED) <= 4
+    assert len(triton_problem._RECORDED) <= 4
 
 
 def test_a_pass_that_fails_is_not_recorded(gpu, monkeypatch):
     step(views())
-    triton_words._RECORDED.clear()
+    triton_problem._RECORDED.clear()
     run = JITFunction.run
 
     def fails(self, *args, **kwargs):

@@ -11,7 +11,7 @@ from backends import HALF, INTERPRETED, TRITON_DEVICE, needs_triton
 from covering import each_value, exhaustive_except
 from rule_cases import MAIN, RECTANGULAR, RULES, TAUS, evaluate, problem
 
-from ecgloss.engine.kernel_modules import kernels_module
+from ecgloss.engine.kernel_package import kernels_module
 
 pytestmark = needs_triton
 assert_as_accurate = partial(

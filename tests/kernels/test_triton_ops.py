@@ -15,10 +15,11 @@ from rule_cases import Problem, evaluate, problem
 
 import ecgloss.functional as F
 from ecgloss.engine import pair_stats
-from ecgloss.engine.description import SIMILARITIES, describe, layout_words
-from ecgloss.engine.kernel_modules import kernels_module
+from ecgloss.engine.kernel_package import kernels_module
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
+from ecgloss.engine.ops import ALIGNMENTS
 from ecgloss.pairs import Layout, UniformPairs, label_pairs
+from ecgloss.pairs.encoding import encode_layout
 
 pytestmark = needs_triton
 FORWARD, BACKWARD = torch.ops.ecgloss.pair_stats.default, torch.ops.ecgloss.pair_stats_backward.default
@@ -31,10 +32,10 @@ def arguments(p: Problem, requires_grad: bool) -> list[Any]:
     p = p.on(TRITON_DEVICE)
     q, q2 = (p.q[:-2], p.q[-2:]) if p.k is None else (p.q, None)
     q, q2, k = (None if x is None else x.clone().requires_grad_(requires_grad) for x in (q, q2, p.k))
-    words, numbers, *side = describe(p.setting.rule, torch.float32)
-    similarity = SIMILARITIES.index(p.setting.similarity)
+    code, numbers, side = p.setting.rule.encode(torch.float32)
+    alignment = ALIGNMENTS.index(p.setting.alignment)
     tau = torch.tensor(p.tau, requires_grad=requires_grad)
-    rest = [words, numbers, layout_words(p.setting.rule.layout), similarity, [1.0, 0.5], "triton"]
+    rest = [list(code), list(numbers), encode_layout(p.setting.rule.layout), alignment, [1.0, 0.5]]
     return [q, q2, k, tau, *side, *rest]
 
 
@@ -200,7 +201,7 @@ def test_a_precision_set_for_another_device_does_not_concern_the_kernels(monkeyp
 def test_a_second_derivative_is_refused_instead_of_wrong(rule):
     p = problem(rule, "random", 6, 5, 0.3).rounded(torch.float32).on(TRITON_DEVICE)
     q = p.q.requires_grad_()
-    stats = pair_stats(q, p.k, 0.3, p.setting.rule, similarity=p.setting.similarity, backend="triton")
+    stats = pair_stats(q, p.k, 0.3, p.setting.rule, alignment=p.setting.alignment, backend="triton")
     (g,) = torch.autograd.grad(stats.positive_sum.sum(), q, create_graph=True)
     with pytest.raises(RuntimeError) as caught:
         g.sum().backward()

@@ -7,26 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss.engine.description import SIMILARITIES
-from ecgloss.engine.kernel_modules import kernels_module
-from ecgloss.pairs import WEIGHT_NORMS, RiskPairs, Rule
+from ecgloss.engine.kernel_package import kernels_module
+from ecgloss.engine.ops import ALIGNMENTS
+from ecgloss.pairs import WEIGHT_NORMS
+from ecgloss.pairs.encoding import Kind, RuleCode, RuleNumbers
 
-MOST_EXCLUDED = 2  # shifts a tile checks for
 MOST_RECORDED = 1000  # kinds of passes; one is a few kilobytes
 
-Words = tuple[list[int], list[float], list[int], int, list[float]]  # rule, numbers, layout, similarity, term weights
+Words = tuple[RuleCode, RuleNumbers, list[int], int, list[float]]  # the last: layout, alignment, term weights
 _RECORDED: dict[tuple[Any, ...], Any] = {}
-
-
-def takes(rule: Rule) -> bool:
-    """Whether a tile can tell which pairs a rule excludes."""
-    layout = rule.layout
-    shifts = {*layout.excluded, layout.positive} - {None}
-    if isinstance(rule, RiskPairs) and layout.square:  # W is 0 where a pair is excluded, and only there
-        samples = rule.weights.n_samples
-        if shifts != set(range(0, layout.n_rows, samples)):
-            return False
-    return len(shifts) <= MOST_EXCLUDED and (not shifts or layout.n_rows <= layout.n_columns)
 
 
 def begin(
@@ -47,14 +36,14 @@ def begin(
         embeddings: Tensors of the pass, whose shapes, dtypes and alignments kernels are compiled for.
         side: values, column_values, missing, row_labels, column_labels: as the ops have them.
         temperature: 0-d.
-        sizes: As :func:`ecgloss.engine.cpp_kernels.sizes_of` has them.
+        sizes: As :func:`ecgloss.engine.ops.sizes_of` has them.
         words: What the ops are told of the problem.
         wanted: Which gradients are asked for, and in which dtypes.
     """
-    rule, numbers, layout, similarity, term_weights = words
+    code, numbers, layout, alignment, term_weights = words
     problems = kernels_module("problem")
     tau = problems.read_temperature(temperature)
-    fixed = rule[0] < 2 and problems.has_fixed_maximum(_norm(rule), numbers[0], tau)
+    fixed = not Kind(code.kind).has_many_positives and problems.has_fixed_maximum(_norm(code), numbers.alpha, tau)
     key = (
         name,
         where.device,
@@ -62,9 +51,9 @@ def begin(
         fixed,
         *sizes,
         *wanted,
-        *rule,
+        *code,
         *numbers,
-        similarity,
+        alignment,
         *term_weights,
         *layout,
         *(_kind(x) for x in (*embeddings, *side, tau[0])),
@@ -84,39 +73,39 @@ def _kind(x: Tensor | None) -> tuple[Any, ...] | None:
 
 def _problem(side: tuple[Tensor | None, ...], sizes: list[int], words: Words, fixed: bool) -> Any:
     """What the kernels are compiled for and told."""
-    rule, numbers, layout, similarity, term_weights = words
+    code, numbers, layout, alignment, term_weights = words
     square, positive, *excluded = layout
     return kernels_module("problem").Problem(
-        rule=_rule(rule, numbers, side[2], side[3]),
+        rule=_rule(code, numbers, side[2], side[3]),
         n=sizes[0],
         m=sizes[2],
         square=bool(square),
         excluded=tuple(excluded),
         positive=None if positive < 0 else positive,
         fixed=fixed,
-        similarity=("", *SIMILARITIES[1:])[similarity],
-        alpha=numbers[0],
-        threshold=numbers[2],
-        samples=rule[6],
+        similarity=ALIGNMENTS[alignment] or "",
+        alpha=numbers.alpha,
+        threshold=numbers.threshold,
+        samples=code.samples,
         term_weights=tuple(term_weights),
     )
 
 
-def _norm(rule: list[int]) -> str:
+def _norm(code: RuleCode) -> str:
     """What is done to the weights of the negatives."""
-    return WEIGHT_NORMS[rule[1]] if rule[0] == 1 else "uniform"
+    return WEIGHT_NORMS[code.norm] if code.kind == Kind.RISK else "uniform"
 
 
-def _rule(rule: list[int], numbers: list[float], missing: Tensor | None, labels: Tensor | None) -> Any:
+def _rule(code: RuleCode, numbers: RuleNumbers, missing: Tensor | None, labels: Tensor | None) -> Any:
     forms = kernels_module("forms")
-    kind, _, absolute, zero, revert, overlap, _, width = rule
-    if kind == 0:
+    if code.kind == Kind.UNIFORM:
         return forms.Weights()
-    if kind == 1:
-        reliability = "none" if missing is None else "revert" if revert else "multiply"
-        return forms.Weights(_norm(rule), width, 2 - absolute, not zero, numbers[1] > 0, reliability)
-    if kind == 2:
+    if code.kind == Kind.RISK:
+        reliability = "none" if missing is None else "revert" if code.revert else "multiply"
+        unknown, clip = not code.unknown_is_zero, numbers.fixed_scale > 0
+        return forms.Weights(_norm(code), code.width, code.power, unknown, clip, reliability)
+    if code.kind == Kind.LABELS:
         return forms.Relation("labels")
-    if kind == 3:
-        return forms.Relation("features", width, labels is not None, bool(overlap))
-    return forms.Relation("gaussian", width)
+    if code.kind == Kind.FEATURES:
+        return forms.Relation("features", code.width, labels is not None, bool(code.overlap))
+    return forms.Relation("gaussian", code.width)

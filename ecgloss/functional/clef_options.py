@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ecgloss._validate import check_number, check_option, check_temperature
 from ecgloss.pairs import WEIGHT_NORMS
-from ecgloss.weights import NAN_RISK, RELIABILITY
+from ecgloss.pairs.risk_weights import NAN_RISK, RELIABILITY
 
 PRESET: Final = "preset"  # as the value of an option: take what the preset says
 SIMILARITIES = ("cosine", "minmax")

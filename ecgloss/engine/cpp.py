@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ecgloss.engine.ops import sizes_of
+
 PANEL = 48  # rows, as in csrc/problem.h
 SCALARS = 14  # of csrc/engine.h
 
@@ -22,32 +24,31 @@ def forward(
     missing: Tensor | None,
     row_labels: Tensor | None,
     column_labels: Tensor | None,
-    rule: list[int],
+    code: list[int],
     numbers: list[float],
     layout: list[int],
-    similarity: int,
+    alignment: int,
     term_weights: list[float],
-    engine: str,
 ) -> tuple[Tensor, ...]:
     """The op on a CPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
     outputs = _empty_outputs(q, q2, k)
-    panels, saved = outputs[-2:]
+    packed, saved = outputs[-2:]
     sizes = sizes_of(q, q2, k)
     inputs = [None if x is None else _widened(x) for x in (q, q2, k)]
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     extension = _extension()
-    compute = extension.forward_double if panels.dtype == torch.float64 else extension.forward_single
+    compute = extension.forward_double if packed.dtype == torch.float64 else extension.forward_single
     compute(
         extension.Sizes(*sizes),
         [_address(x) for x in inputs],
-        *_parts(panels, sizes),
+        *_parts(packed, sizes),
         [*(x.data_ptr() for x in outputs[:4]), *_saved_parts(saved, sizes[0])],
         layout,
-        rule,
+        code,
         numbers,
         [_address(x) for x in side],
         temperature.item(),
-        similarity,
+        alignment,
         term_weights,
         torch.get_num_threads(),
     )
@@ -61,10 +62,10 @@ def forward_shapes(q: Tensor, q2: Tensor | None, k: Tensor | None, *_: Any) -> t
 
 def backward(
     g_loss: Tensor | None,
-    g_cross_entropy: Tensor | None,
-    g_error: Tensor | None,
+    g_contrastive: Tensor | None,
+    g_alignment: Tensor | None,
     g_rows: Tensor | None,
-    panels: Tensor,
+    packed: Tensor,
     saved: Tensor,
     temperature: Tensor,
     values: Tensor | None,
@@ -72,12 +73,11 @@ def backward(
     missing: Tensor | None,
     row_labels: Tensor | None,
     column_labels: Tensor | None,
-    rule: list[int],
+    code: list[int],
     numbers: list[float],
     layout: list[int],
-    similarity: int,
+    alignment: int,
     term_weights: list[float],
-    engine: str,
     sizes: list[int],
     q_dtype: torch.dtype,
     k_dtype: torch.dtype,
@@ -86,28 +86,28 @@ def backward(
     """Gradients for q, q2, k and the temperature; empty where ``wanted`` says no."""
     n, _, m, width = sizes
     g_rows = _contiguous(g_rows)
-    g_terms = [_number(g_cross_entropy) + _number(g_loss) * term_weights[0]]
-    g_terms += [_number(g_error) + _number(g_loss) * term_weights[1]]
+    g_terms = [_number(g_contrastive) + _number(g_loss) * term_weights[0]]
+    g_terms += [_number(g_alignment) + _number(g_loss) * term_weights[1]]
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
-    outputs = _empty_gradients(panels, sizes, wanted, panels.dtype, panels.dtype)
-    q_sum = panels.new_zeros(_padded(n) * width)
-    k_sum = panels.new_zeros(_padded(m) * width) if wanted[2] else None
+    outputs = _empty_gradients(packed, sizes, wanted, packed.dtype, packed.dtype)
+    q_sum = packed.new_zeros(_padded(n) * width)
+    k_sum = packed.new_zeros(_padded(m) * width) if wanted[2] else None
     extension = _extension()
-    compute = extension.backward_double if panels.dtype == torch.float64 else extension.backward_single
+    compute = extension.backward_double if packed.dtype == torch.float64 else extension.backward_single
     dtemperature = compute(
         extension.Sizes(*sizes),
         _address(g_rows),
         *g_terms,
-        *_parts(panels, sizes),
+        *_parts(packed, sizes),
         _saved_parts(saved, n),
         [q_sum.data_ptr(), _address(k_sum)],
         [x.data_ptr() if wants else 0 for x, wants in zip(outputs, wanted)],
         layout,
-        rule,
+        code,
         numbers,
         [_address(x) for x in side],
         temperature.item(),
-        similarity,
+        alignment,
         torch.get_num_threads(),
         wanted[3],
         (torch.finfo(q_dtype).max, torch.finfo(k_dtype).max),
@@ -122,19 +122,13 @@ def backward(
 
 def backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
     """What the backward returns, without values."""
-    panels, temperature = arguments[4], arguments[6]
+    packed, temperature = arguments[4], arguments[6]
     sizes, q_dtype, k_dtype, wanted = arguments[-4:]
-    return (*_empty_gradients(panels, sizes, wanted, q_dtype, k_dtype), temperature.new_empty(()))
-
-
-def sizes_of(q: Tensor, q2: Tensor | None, k: Tensor | None) -> list[int]:
-    """Rows of q with q2, of q alone, of k (of q where k is q), and the width."""
-    n = q.shape[0] if q2 is None else q.shape[0] + q2.shape[0]
-    return [n, q.shape[0], n if k is None else k.shape[0], q.shape[1]]
+    return (*_empty_gradients(packed, sizes, wanted, q_dtype, k_dtype), temperature.new_empty(()))
 
 
 def _padded(n: int) -> int:
-    """Rows in whole panels."""
+    """Rows in whole packed."""
     return (n + PANEL - 1) // PANEL * PANEL
 
 
@@ -142,32 +136,32 @@ def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None) -> tuple[Tens
     n, _, m, width = sizes_of(q, q2, k)
     padded = _padded(n) + (0 if k is None else _padded(m))
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
-    panels = q.new_empty(padded * (width + 1), dtype=dtype)
+    packed = q.new_empty(padded * (width + 1), dtype=dtype)
     saved = q.new_empty(4 * n + 2 * (_padded(n) // PANEL) + SCALARS, dtype=torch.float64)
-    loss, entropy, error = panels.new_empty(()), panels.new_empty(()), panels.new_empty(())
-    return loss, entropy, error, panels.new_empty(4, n), panels, saved
+    loss, contrastive, aligned = packed.new_empty(()), packed.new_empty(()), packed.new_empty(())
+    return loss, contrastive, aligned, packed.new_empty(4, n), packed, saved
 
 
 def _empty_gradients(
-    panels: Tensor, sizes: list[int], wanted: list[bool], q_dtype: torch.dtype, k_dtype: torch.dtype
+    packed: Tensor, sizes: list[int], wanted: list[bool], q_dtype: torch.dtype, k_dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For q, q2 and k; no rows where none is wanted."""
     n, first, m, width = sizes
     return (
-        panels.new_empty(first if wanted[0] else 0, width, dtype=q_dtype),
-        panels.new_empty(n - first if wanted[1] else 0, width, dtype=q_dtype),
-        panels.new_empty(m if wanted[2] else 0, width, dtype=k_dtype),
+        packed.new_empty(first if wanted[0] else 0, width, dtype=q_dtype),
+        packed.new_empty(n - first if wanted[1] else 0, width, dtype=q_dtype),
+        packed.new_empty(m if wanted[2] else 0, width, dtype=k_dtype),
     )
 
 
-def _parts(panels: Tensor, sizes: list[int]) -> tuple[list[int], list[int]]:
-    """Addresses of the panels and of the norms of q and k; those of k lie behind the end where k is q."""
+def _parts(packed: Tensor, sizes: list[int]) -> tuple[list[int], list[int]]:
+    """Addresses of the packed and of the norms of q and k; those of k lie behind the end where k is q."""
     n, _, _, width = sizes
-    size = panels.element_size()
-    q_panels, rows = panels.data_ptr(), _padded(n)
-    k_panels = q_panels + rows * width * size
-    norms = q_panels + panels.numel() // (width + 1) * width * size
-    return [q_panels, k_panels], [norms, norms + rows * size]
+    size = packed.element_size()
+    q_packed, rows = packed.data_ptr(), _padded(n)
+    k_packed = q_packed + rows * width * size
+    norms = q_packed + packed.numel() // (width + 1) * width * size
+    return [q_packed, k_packed], [norms, norms + rows * size]
 
 
 def _saved_parts(saved: Tensor, n: int) -> list[int]:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss.engine.cpp_kernels import sizes_of
-from ecgloss.engine.kernel_modules import kernels_module
-from ecgloss.engine.triton_words import begin
-from ecgloss.weights import RiskWeights
+from ecgloss.engine.kernel_package import kernels_module
+from ecgloss.engine.ops import sizes_of
+from ecgloss.engine.triton_problem import begin
+from ecgloss.pairs import RiskWeights
+from ecgloss.pairs.encoding import Kind, RuleCode, RuleNumbers
 
 
 def forward(
@@ -24,19 +25,18 @@ def forward(
     missing: Tensor | None,
     row_labels: Tensor | None,
     column_labels: Tensor | None,
-    rule: list[int],
+    code: list[int],
     numbers: list[float],
     layout: list[int],
-    similarity: int,
+    alignment: int,
     term_weights: list[float],
-    engine: str,
 ) -> tuple[Tensor, ...]:
     """The op on a GPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
     launch = kernels_module("launch")
     q, q2, k = _rowwise(q), None if q2 is None else _rowwise(q2), None if k is None else _rowwise(k)
     side = _contiguous(values, column_values, missing, row_labels, column_labels)
-    words = (rule, numbers, layout, similarity, term_weights)
-    outputs = _empty_outputs(q, q2, k, rule)
+    words = (RuleCode(*code), RuleNumbers(*numbers), layout, alignment, term_weights)
+    outputs = _empty_outputs(q, q2, k, words[0])
     u, saved = outputs[-2:]
     with _on(q):
         run = begin("forward", q, (q, q2, k), side, temperature, sizes_of(q, q2, k), words)
@@ -46,8 +46,8 @@ def forward(
         launch.prepare_rows(own, others, rows, batch, True, run)
         if k is not None:
             launch.prepare_rows(others, own, cols, batch, False, run)
-        if rule[0] == 1:
-            _risks(rows, cols, batch, side, rule, numbers, run)
+        if words[0].kind == Kind.RISK:
+            _risks(rows, cols, batch, side, words[0], words[1], run)
         launch.forward(rows, cols, batch, _tables(side, run.problem), outputs[:4], run)
         run.end()
     return outputs
@@ -55,13 +55,13 @@ def forward(
 
 def forward_shapes(q: Tensor, q2: Tensor | None, k: Tensor | None, *rest: Any) -> tuple[Tensor, ...]:
     """What the forward returns, without values."""
-    return _empty_outputs(q, q2, k, rest[6])
+    return _empty_outputs(q, q2, k, RuleCode(*rest[6]))
 
 
 def backward(
     g_loss: Tensor | None,
-    g_cross_entropy: Tensor | None,
-    g_error: Tensor | None,
+    g_contrastive: Tensor | None,
+    g_alignment: Tensor | None,
     g_rows: Tensor | None,
     u: Tensor,
     saved: Tensor,
@@ -71,12 +71,11 @@ def backward(
     missing: Tensor | None,
     row_labels: Tensor | None,
     column_labels: Tensor | None,
-    rule: list[int],
+    code: list[int],
     numbers: list[float],
     layout: list[int],
-    similarity: int,
+    alignment: int,
     term_weights: list[float],
-    engine: str,
     sizes: list[int],
     q_dtype: torch.dtype,
     k_dtype: torch.dtype,
@@ -86,8 +85,8 @@ def backward(
     launch = kernels_module("launch_backward")
     n, first, m, width = sizes
     side = _contiguous(values, column_values, missing, row_labels, column_labels)
-    words = (rule, numbers, layout, similarity, term_weights)
-    upstream = (g_loss, g_cross_entropy, g_error, *_contiguous(g_rows))
+    words = (RuleCode(*code), RuleNumbers(*numbers), layout, alignment, term_weights)
+    upstream = (g_loss, g_contrastive, g_alignment, *_contiguous(g_rows))
     dq, dq2 = u.new_empty(first, width, dtype=q_dtype), u.new_empty(n - first, width, dtype=q_dtype)
     dk = u.new_empty(m if wanted[2] else 0, width, dtype=k_dtype)
     dtau = temperature.new_zeros(())
@@ -124,17 +123,20 @@ def backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
     )
 
 
-def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None, rule: list[int]) -> tuple[Tensor, ...]:
+def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None, code: RuleCode) -> tuple[Tensor, ...]:
     """Loss, entropy, error and statistics; then u and all else the backward needs, of rows and then of columns."""
     forms, problem = kernels_module("forms"), kernels_module("problem")
     n, _, m, width = sizes_of(q, q2, k)
     padded = problem.padded_rows(n) + (0 if k is None else problem.padded_rows(m))
     dtype = q.dtype if k is None else torch.promote_types(q.dtype, k.dtype)
     u = q.new_empty(padded, problem.padded_width(width), dtype=dtype)
-    lines = forms.RISK.value + (rule[7] if rule[0] == 1 else 0)  # vectors per row: of every rule, and risks
+    lines = forms.RISK.value + (
+        code.width if code.kind == Kind.RISK else 0
+    )  # vectors per row: of every rule, and risks
     saved = q.new_empty(lines * padded + forms.NUMBERS, dtype=torch.float32)
-    loss, entropy, error = (saved.new_zeros(()) if rule[0] > 1 else saved.new_empty(()) for _ in range(3))
-    return loss, entropy, error, saved.new_empty(4, n), u, saved
+    many = Kind(code.kind).has_many_positives
+    loss, contrastive, aligned = (saved.new_zeros(()) if many else saved.new_empty(()) for _ in range(3))
+    return loss, contrastive, aligned, saved.new_empty(4, n), u, saved
 
 
 def _buffers(u: Tensor, saved: Tensor, p: Any) -> tuple[Any, Any, Tensor]:
@@ -157,22 +159,21 @@ def _risks(
     cols: Any,
     batch: Tensor,
     side: tuple[Tensor | None, ...],
-    rule: list[int],
-    numbers: list[float],
+    code: RuleCode,
+    numbers: RuleNumbers,
     run: Any,
 ) -> None:
     """Write the risks of rows and columns, and the numbers W depends on."""
     values, missing = side[0], side[2]
     assert values is not None
-    absolute, zero, revert = (bool(word) for word in rule[2:5])
     alpha, fixed_scale, _ = numbers
-    needs_mean = not zero or revert
-    from_moments = rule[7] == 1 and not (needs_mean and (absolute or fixed_scale > 0))
+    needs_mean = not code.unknown_is_zero or code.revert
+    from_moments = code.width == 1 and not (needs_mean and (code.power == 1 or fixed_scale > 0))
     given = values if from_moments else None
     if not from_moments:
-        reliability = ("revert" if revert else "multiply") if missing is not None else None
-        scale, unknown = fixed_scale or None, "zero" if zero else "neutral"
-        described = RiskWeights(values, missing, alpha, 2 - absolute, scale, reliability, unknown)
+        reliability = ("revert" if code.revert else "multiply") if missing is not None else None
+        scale, unknown = fixed_scale or None, "zero" if code.unknown_is_zero else "neutral"
+        described = RiskWeights(values, missing, alpha, code.power, scale, reliability, unknown)
         _resolve(described, rows, cols, batch, run.problem)
     launch = kernels_module("launch")
     launch.risks(rows, batch, given, missing, 0, fixed_scale, run)
@@ -183,7 +184,7 @@ def _risks(
 def _resolve(described: RiskWeights, rows: Any, cols: Any, batch: Tensor, p: Any) -> None:
     """Risks and numbers by way of torch: what does not follow from sums over samples."""
     forms = kernels_module("forms")
-    w = described.resolved
+    w = described.matrix
     x = w.risk * ((1 - w.alpha) * w.scale) ** (1 / w.power)
     if w.known is not None:
         x = torch.where(w.known[:, None] > 0, x, torch.nan)
