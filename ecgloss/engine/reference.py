@@ -1,12 +1,15 @@
-"""The definition: every N x M matrix materialised, gradients by plain autograd. Slow, large, and the oracle.
+"""The definition: S and everything after it materialised, gradients by plain autograd. The oracle, and small batches.
 
 S = q k^T, s = S / tau, omega, w and W from the rule, T = 1 - W; nothing is rearranged.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ecgloss.engine.stats import PairStats, stretch_and_start
 from ecgloss.pairs import Rule, is_weighted
@@ -25,12 +28,28 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     Returns:
         The statistics.
     """
-    rows = torch.arange(rule.layout.n_rows, device=q.device)
+    layout = rule.layout
+    rows = torch.arange(layout.n_rows, device=q.device)
     similarities = q @ (q if k is None else k).T  # (N, M)
     logits = similarities / tau
-    weight, log_omega = _weights(rule, rows, logits.detach())
-    positive_lse, negative_lse = _weighted_lse(logits, torch.log(weight)), _weighted_lse(logits, log_omega)
-    statistics = ((weight * logits).sum(1), positive_lse, weight.sum(1), negative_lse)
+    relations = rule.relations(rows, q.dtype)
+    excluded = layout.excluded_columns(rows)
+
+    negatives = logits if relations.log_weight is None else logits + relations.log_weight
+    if relations.negative is not None:
+        negatives = negatives.masked_fill(~relations.negative, -torch.inf)
+    negative_lse = logsumexp(negatives.scatter(1, excluded, -torch.inf))
+
+    if relations.positive is not None:
+        weight = relations.positive.scatter(1, excluded, 0.0)
+        positives = (weight * logits).sum(1), logsumexp(logits + torch.log(weight)), weight.sum(1)
+    elif layout.positive is not None:
+        single = logits.gather(1, layout.positive_columns(rows)[:, None])[:, 0]
+        positives = single, single, torch.ones_like(single)
+    else:
+        none = torch.zeros_like(negative_lse)
+        positives = none, torch.full_like(none, -torch.inf), none
+    statistics = (*positives, negative_lse)
     if alignment is None:
         return PairStats(statistics)
     assert is_weighted(rule)
@@ -39,26 +58,23 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     return PairStats(statistics, alignment=(stretch * (similarities - start) - target).square().mean())
 
 
-def _weights(rule: Rule, rows: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """w of the positives and log omega of the negatives, (N, M); 0 and -inf where a column is neither."""
-    relations = rule.relations(rows, like.dtype)
-    excluded = torch.zeros_like(like, dtype=torch.bool)
-    excluded.scatter_(1, rule.layout.excluded_columns(rows), True)
-    if relations.positive is not None:
-        weight = relations.positive.masked_fill(excluded, 0.0)
-    else:
-        weight = torch.zeros_like(like)
-        if rule.layout.positive is not None:
-            weight.scatter_(1, rule.layout.positive_columns(rows)[:, None], 1.0)
-    log_omega = torch.zeros_like(like) if relations.log_weight is None else relations.log_weight
-    if relations.negative is not None:
-        log_omega = log_omega.masked_fill(~relations.negative, -torch.inf)
-    return weight, log_omega.masked_fill(excluded, -torch.inf)
+def logsumexp(x: Tensor) -> Tensor:
+    """log sum_k e^x_k of each row, (N,); for a row of -inf alone -inf with gradient 0, where torch's has NaN."""
+    lse: Tensor = _LogSumExp.apply(x)
+    return lse
 
 
-def _weighted_lse(logits: Tensor, log_weight: Tensor) -> Tensor:
-    """log sum_k exp(log_weight + s) of each row, (N,); for a row of nothing -inf with gradient 0, not 0 / 0."""
-    nothing = torch.isneginf(log_weight)
-    weighted = torch.where(nothing, -torch.inf, logits + log_weight)
-    empty = nothing.all(dim=1)
-    return torch.logsumexp(weighted.masked_fill(empty[:, None], 0.0), dim=1).masked_fill(empty, -torch.inf)
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        lse = torch.logsumexp(x, dim=1)
+        ctx.save_for_backward(x, lse)
+        return lse
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        x, lse = ctx.saved_tensors
+        finite = torch.where(lse == -torch.inf, torch.inf, lse)  # e^(-inf - inf) = 0
+        share: Tensor = (x - finite[:, None]).exp_().mul_(g[:, None])
+        return share
