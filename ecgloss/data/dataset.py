@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgloss.data.cache_reader import is_cache, map_shard, open_cache
-from ecgloss.data.conversion import build
+from ecgloss.data.cache import build_cache, is_cache, map_shard, open_cache
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Skipped, normalise_lead
 from ecgloss.data.sources import resolve
@@ -205,7 +204,7 @@ def open_dataset(
     root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
     target = root / f"{resolved.card}-{resolved.key[:20]}"
     if not target.exists():
-        build(resolved, target, preprocessing, progress=progress)
+        build_cache(resolved, target, preprocessing, progress=progress)
     return EcgDataset(target)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgloss.risk._inputs import SEXES, Array, Patients, patients
+from ecgloss.risk.inputs import SEXES, Array, Patients, patients
 from ecgloss.risk.score2 import Region, calibrated_risk, load_model
 
 ATTRIBUTES = ("age", "sex", "smoker", "sbp", "total_chol", "hdl_chol")

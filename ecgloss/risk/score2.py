@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecgloss.risk._inputs import SEXES, Array, Patients, patients
+from ecgloss.risk.inputs import SEXES, Array, Patients, patients
 
 ModelName = Literal["score2", "score2_op"]
 Region = Literal["low", "moderate", "high", "very_high"]

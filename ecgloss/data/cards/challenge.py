@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like
-from ecgloss.data.fields import age_and_sex, comment_value, read_table
-from ecgloss.data.headers import find_headers, read_comments, record_name
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table
+from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
+from ecgloss.data.wfdb.records import read_record
 
 _TABLES = ("dx_mapping_scored.csv", "dx_mapping_unscored.csv")
 
@@ -107,4 +107,5 @@ CARD = DatabaseCard(
     ),
     matches=_matches,
     entries=_entries,
+    extra_files=diagnosis_tables,
 )

@@ -10,10 +10,10 @@ import numpy as np
 
 from ecgloss._extras import require
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import age_and_sex
-from ecgloss.data.headers import headers_in, read_comments
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex
+from ecgloss.data.wfdb.headers import headers_in, read_comments
+from ecgloss.data.wfdb.records import read_record
 
 WINDOW_S = 10.0
 _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (110, 120, 204, 206, 211, 216, 218)} - {

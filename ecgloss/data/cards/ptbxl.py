@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import parse_age, read_table
-from ecgloss.data.headers import InvalidRecordError, inside
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import parse_age, read_table
+from ecgloss.data.wfdb.headers import InvalidRecordError, inside
+from ecgloss.data.wfdb.records import read_record
 
 _DATABASE, _STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _SEX = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}

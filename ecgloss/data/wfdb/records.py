@@ -1,6 +1,6 @@
 """Reading of WFDB records: checked, in mV, with normalised lead names.
 
-The header's text is examined by `ecgloss.data.headers` before ``wfdb`` opens anything; afterwards the samples
+The header's text is examined by `ecgloss.data.wfdb.headers` before ``wfdb`` opens anything; afterwards the samples
 are compared with the header's checksums.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ecgloss._extras import require
-from ecgloss.data.headers import NO_SIGNAL, InvalidRecordError, segments, specification_lines, units
 from ecgloss.data.recording import normalise_lead
+from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, segments, specification_lines, units
 
 #: Millivolt per unit, by the unit's lower-case name; channels in any other unit are not ECG leads.
 MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
@@ -63,7 +63,7 @@ def read_record(header: Path) -> WfdbRecord:
         >>> read_record(Path("missing.hea"))
         Traceback (most recent call last):
         ...
-        ecgloss.data.headers.InvalidRecordError: missing.hea is missing
+        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
     wfdb = require("wfdb", "data")
     lines = specification_lines(header)

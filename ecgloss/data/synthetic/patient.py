@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgloss.data._population import LVH_THRESHOLD, LatentState, RiskFactors
-from ecgloss.data._rhythm import RhythmTraits
-from ecgloss.data._vcg import DIPOLES, QRS, ST, Heart, P, T, make_dipoles, rotation
+from ecgloss.data.synthetic.heart_vector import DIPOLES, QRS, ST, Heart, P, T, make_dipoles, rotation
+from ecgloss.data.synthetic.population import LVH_THRESHOLD, LatentState, RiskFactors
+from ecgloss.data.synthetic.rhythm import RhythmTraits
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgloss.data._rhythm import PAC, PVC, Rhythm
+from ecgloss.data.synthetic.rhythm import PAC, PVC, Rhythm
 
 if TYPE_CHECKING:
     import numpy.typing as npt

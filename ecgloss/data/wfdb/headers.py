@@ -118,7 +118,7 @@ def specification_lines(header: Path) -> list[str]:
         >>> specification_lines(Path("missing.hea"))
         Traceback (most recent call last):
         ...
-        ecgloss.data.headers.InvalidRecordError: missing.hea is missing
+        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
     lines = _plain_lines(header)
     for line in lines[1:]:

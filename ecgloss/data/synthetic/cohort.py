@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ecgloss.data._patient import Patient, draw_patient
-from ecgloss.data._population import draw_latent_state, draw_risk_factors, observe
-from ecgloss.data._recorder import DOWER, disturbances, placement_gain, twelve_leads
-from ecgloss.data._rhythm import Rhythm, RhythmTraits, draw_rhythm
-from ecgloss.data._vcg import render
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
+from ecgloss.data.synthetic.heart_vector import render
+from ecgloss.data.synthetic.patient import Patient, draw_patient
+from ecgloss.data.synthetic.population import draw_latent_state, draw_risk_factors, observe
+from ecgloss.data.synthetic.recorder import DOWER, disturbances, placement_gain, twelve_leads
+from ecgloss.data.synthetic.rhythm import Rhythm, RhythmTraits, draw_rhythm
 
 REPEAT_RATE = 0.1
 """Fraction of patients with a second recording."""
