@@ -33,6 +33,6 @@ def convert(source: str | Path, out: str | Path, *, preprocessing: Preprocessing
     """
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; give out another name, or empty it")
+        raise ValueError(f"{out} exists and is not an empty folder; give another folder, or empty this one")
     build_cache(resolve(source, preprocessing), out, preprocessing, progress=progress)
     return out

@@ -1,4 +1,4 @@
-"""What the rest of the package knows about one recording, whatever database it came from.
+"""One recording and its metadata, in the same form for every database.
 
 Only numpy is needed here, so that signal generators and feature code can use these types freely.
 """
@@ -63,7 +63,7 @@ class Recording:
 
     Attributes:
         name: Unique in its dataset: the relative path without extension.
-        patient: Identifier of the patient; recordings of one patient must never straddle a split.
+        patient: Identifier of the patient; recordings of one patient are never in different parts of a split.
         signal: ``(leads, samples)`` float32 in mV, NaN where a sample is missing.
         leads: Normalised lead names, one per row of ``signal``.
         sampling_rate: Samples per second, in Hz.

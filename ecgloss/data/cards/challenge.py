@@ -57,12 +57,12 @@ def diagnoses(dx: str, known: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _has_diagnosis(comments: tuple[str, ...]) -> bool:
-    """Tell the Challenge's headers from others."""
+    """Tell whether header comments hold a diagnosis as the Challenge writes it."""
     return comment_value(comments, "Dx") is not None
 
 
 def _matches(folder: Path) -> bool:
-    """Recognise the Challenge's header comments in every folder below."""
+    """Recognise the Challenge by the header comments of the folder and of every folder below."""
     return headers_all_look_like(folder, _has_diagnosis)
 
 

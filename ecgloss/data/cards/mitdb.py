@@ -36,7 +36,7 @@ class _Annotations:
     rhythms: list[str]
 
     def labels(self, start: int, stop: int) -> dict[str, tuple[str, ...]]:
-        """Return the rhythms in force, and the kinds of beat, between two samples."""
+        """Return the rhythms and the kinds of beat between two samples; a rhythm lasts until the next is annotated."""
         first, last = np.searchsorted(self.samples, (start, stop))
         before = [rhythm for rhythm in self.rhythms[:first] if rhythm]
         rhythms = set(before[-1:]) | {rhythm for rhythm in self.rhythms[first:last] if rhythm}

@@ -47,13 +47,13 @@ labels={}, values={})
 
 
 def _given(comments: tuple[str, ...], key: str) -> str | None:
-    """Return a comment's value, None where it is absent or a word for unknown."""
+    """Return the value of a comment; None where it is absent or says "unknown"."""
     value = comment_value(comments, key)
     return None if value is None or value.lower() in _UNKNOWN else value
 
 
 def _matches(folder: Path) -> bool:
-    """Recognise the database by its comments."""
+    """Recognise the database by its header comments."""
     return headers_all_look_like(folder, lambda c: comment_value(c, "Reason for admission") is not None)
 
 

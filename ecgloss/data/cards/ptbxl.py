@@ -56,7 +56,7 @@ def labels_of(scp_codes: str, statements: Mapping[str, Mapping[str, str]]) -> di
 
 
 def _is_one(cell: str) -> bool:
-    """Tell whether a flag of the table, written as 1.0, is set."""
+    """Tell whether a flag of the table is set; it is written as 1.0."""
     return cell in ("1", "1.0")
 
 
@@ -78,7 +78,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 
 def _column(folder: Path, rows: list[dict[str, str]], sampling_rate: float) -> str:
-    """Choose between the 500 Hz and the 100 Hz files; never a mixture, which would show as a band limit."""
+    """Choose the 500 Hz or the 100 Hz files for all records: in a mixture, some signals would end at 50 Hz."""
     high = [_exists(folder, row.get("filename_hr", "")) for row in rows]
     if sampling_rate > 100.0 and all(high):
         return "filename_hr"
