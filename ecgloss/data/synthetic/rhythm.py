@@ -23,7 +23,7 @@ class RhythmTraits:
 
     Attributes:
         rate: Mean rate, 1/min.
-        variability: Standard deviation of the RR intervals relative to their mean, about.
+        variability: Standard deviation of the RR intervals as a fraction of their mean, approximately.
         pvc_probability: Probability that a sinus beat is followed by a premature ventricular beat.
         pac_probability: Probability that a sinus beat is followed by a premature atrial beat.
     """
