@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ecgloss._files import write_json
 from ecgloss.data import EcgDataset, Split, open_dataset
 from ecgloss.data.augment import Augmentation
+from ecgloss.data.recording_risk import recording_risks
 from ecgloss.evaluate.embed import embed
 from ecgloss.evaluate.few_labels import few_label_score
 from ecgloss.evaluate.linear import probe_targets
@@ -30,7 +31,6 @@ from ecgloss.evaluate.summary import embedding_sections, result_section, trainin
 from ecgloss.evaluate.tables import ResultRow, markdown, text
 from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
-from ecgloss.recording_risk import recording_risks
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 

@@ -1,6 +1,12 @@
 """ECG recordings: databases, preprocessing, a converted cache, splits and a simulated cohort.
 
 Names are loaded when they are first used, so ``import ecgloss.data`` needs no optional dependency.
+
+- ``wfdb`` reads records, ``cards`` knows the databases, ``sources`` finds the records of a folder or of the simulated
+  cohort (``synthetic``).
+- ``preprocess`` filters, ``cache`` stores, ``dataset`` opens; ``duplicates`` and ``splits`` keep recordings of one
+  patient together.
+- ``window``, ``augment`` and ``noise`` make what an encoder sees; ``recording_risk`` is the clinical risk of a dataset.
 """
 
 from __future__ import annotations
@@ -12,17 +18,16 @@ if TYPE_CHECKING:
     from ecgloss.data.cards import CARDS, DatabaseCard
     from ecgloss.data.conversion import convert
     from ecgloss.data.dataset import EcgDataset, open_dataset
-    from ecgloss.data.headers import InvalidRecordError
     from ecgloss.data.preprocess import Preprocessing, prepare
     from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording, Skipped, normalise_lead
     from ecgloss.data.splits import Split, split_by_patient
-    from ecgloss.data.wfdb_io import read_record
+    from ecgloss.data.wfdb import InvalidRecordError, read_record
 
 _HOME = {
     "CARDS": "cards",
     "DatabaseCard": "cards",
     "EcgDataset": "dataset",
-    "InvalidRecordError": "headers",
+    "InvalidRecordError": "wfdb",
     "Metadata": "recording",
     "Preprocessing": "preprocess",
     "Recording": "recording",
@@ -33,7 +38,7 @@ _HOME = {
     "normalise_lead": "recording",
     "open_dataset": "dataset",
     "prepare": "preprocess",
-    "read_record": "wfdb_io",
+    "read_record": "wfdb",
     "split_by_patient": "splits",
 }
 

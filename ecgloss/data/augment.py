@@ -19,13 +19,13 @@ NOISES = (NONE, *MAKERS)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a view.
+    """Options of `augment`.
 
     Attributes:
         noise_rms: Root mean square of the noise over the window, in mV.
-        noises: One of these is chosen per view: none, motion, electrode, baseline, mixture.
-        mask_probability: How often a run of samples is set to zero.
-        mask_fraction: Shortest and longest run, as parts of the window.
+        noises: One of these is drawn per view: none, motion, electrode, baseline, mixture.
+        mask_probability: Probability that a run of samples is set to zero.
+        mask_fraction: Shortest and longest run, as fractions of the window.
     """
 
     noise_rms: float = 0.1
@@ -49,7 +49,7 @@ class Augmentation:
 
 
 def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Noise, then a run of zeros.
+    """Add noise to every row, then set a run of samples to zero in some rows.
 
     Args:
         x: (B, L) signals in mV.
@@ -87,7 +87,7 @@ def add_noise(x: Tensor, sampling_rate: float, noises: Sequence[str], rms: float
     for kind, name in enumerate(noises):
         if name == NONE:
             continue
-        # Made for every row, so that a row's draws do not depend on the choices of the others.
+        # Made for every row: the random numbers of a row must not depend on the kinds drawn for the others.
         noise = MAKERS[name](rows, length, sampling_rate, generator).to(x.dtype)
         result += rms * noise * (chosen == kind)[:, None]
     return result
@@ -117,11 +117,11 @@ def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], gener
 def shared_lead_choice(
     n_leads: Sequence[int] | Tensor, same_probability: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """A lead for each of two views.
+    """Draw the number of a lead for each of two views.
 
     Args:
-        n_leads: (B,) how many leads each recording has, at least 1.
-        same_probability: How often the second view has the lead of the first; else it has one of the others.
+        n_leads: (B,) number of leads of each recording, at least 1.
+        same_probability: Probability that both views have the same lead; otherwise they have two different ones.
         generator: Source of randomness.
 
     Returns:
@@ -142,12 +142,12 @@ def shared_lead_choice(
         raise ValueError(f"same_probability must lie in [0, 1]; got {same_probability}")
     one, step, coin = torch.rand(3, len(leads), generator=generator, device=generator.device)
     first = (one * leads).long()
-    other = (first + 1 + (step * (leads - 1)).long()) % leads  # 1 to n-1 further: every other lead alike
+    other = (first + 1 + (step * (leads - 1)).long()) % leads  # first + 1 to first + n - 1, modulo n
     return first, torch.where(coin < same_probability, first, other)
 
 
 def _shape(x: Tensor) -> tuple[int, int]:
-    """Rows and length of a batch of signals."""
+    """Return B and L of a batch of signals, or refuse another shape."""
     if x.dim() != 2:
         raise ValueError(f"x must have shape (B, L); got {tuple(x.shape)}")
     return x.shape[0], x.shape[1]

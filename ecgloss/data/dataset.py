@@ -1,4 +1,4 @@
-"""Datasets as the rest of the package sees them: signals by index and lead, labels by task."""
+"""Datasets: signals by position and lead, labels and values by task, read from a converted cache."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgloss.data.cache_reader import is_cache, map_shard, open_cache
-from ecgloss.data.conversion import build
+from ecgloss.data.cache import build_cache, is_cache, map_shard, open_cache
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Skipped, normalise_lead
 from ecgloss.data.sources import resolve
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 class EcgDataset:
     """Recordings in a converted cache.
 
-    Signals are memory-mapped: opening costs no memory, and copies sent to worker processes share the files.
+    Signals are memory-mapped: opening loads no samples, and worker processes map the same files.
 
     Args:
         folder: A converted cache.
 
     Attributes:
-        index: One row per recording: name, patient, group (recordings that must not be separated), leads,
+        index: One row per recording: name, patient, group (recordings of one patient, and identical signals), leads,
             n_samples, source_rate, age, sex, smoker, diabetes, sbp, total_chol, hdl_chol, where the samples are,
             and labels and values as JSON objects.
         preprocessing: What was done to the signals.
@@ -60,7 +59,7 @@ class EcgDataset:
         self.name = cache.info.card
         self._shards = cache.shards
         self._shard_files = cache.info.shards
-        # plain lists: looking one cell up in a data frame takes longer than reading the signal
+        # lists, because looking up one cell of a data frame takes longer than reading the signal
         self._leads = [tuple(leads) for leads in self.index["leads"]]
         self._gain = [np.array(gain) for gain in self.index["gain"]]
         self._place = self.index[["shard", "offset", "n_samples"]].to_numpy(np.int64).tolist()
@@ -160,7 +159,7 @@ class EcgDataset:
         return found + (["age"] if self.index["age"].notna().any() else [])
 
     def _unknown(self, task: str, known: list[str], kind: str) -> ValueError:
-        """Say which tasks of a kind there are."""
+        """Return the error for an unknown task, which lists the known ones."""
         return ValueError(
             f"{self.source} has no {kind} task {task!r}; "
             f"its {kind} tasks are {', '.join(known) or 'none'} (all tasks: {', '.join(self.tasks())})"
@@ -205,13 +204,16 @@ def open_dataset(
     root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
     target = root / f"{resolved.card}-{resolved.key[:20]}"
     if not target.exists():
-        build(resolved, target, preprocessing, progress=progress)
+        build_cache(resolved, target, preprocessing, progress=progress)
     return EcgDataset(target)
 
 
 def _check_preprocessing(dataset: EcgDataset, wanted: Preprocessing) -> None:
-    """Refuse a cache whose signals are not what was asked for."""
+    """Refuse a cache that was made with other preprocessing."""
     found, asked = dataset.preprocessing.to_json(), wanted.to_json()
     different = [f"{key} {found[key]} (asked for {asked[key]})" for key in found if found[key] != asked[key]]
     if different:
-        raise ValueError(f"the cache {dataset.folder} was made with {', '.join(different)}")
+        raise ValueError(
+            f"the cache {dataset.folder} was made with {', '.join(different)}; "
+            "ask for the same, or open the original recordings"
+        )

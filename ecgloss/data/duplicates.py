@@ -1,4 +1,4 @@
-"""Recordings that must stay on one side of a split: those of one patient, and identical signals.
+"""Groups of recordings that must be in one part of a split: those of one patient, and identical signals.
 
 Databases contain one signal under two patient identifiers (PTB-XL 145 and 463) or under two names (Georgia
 E07509 and E07510). A compact signature of every recording finds candidates; the stored signals then decide.
@@ -14,7 +14,9 @@ import numpy as np
 #: Correlation over all common leads from which two recordings count as one. On the real databases duplicates
 #: (100 Hz copies included) reach 0.9996 and the most similar recordings of different patients 0.64.
 SAME_SIGNAL = 0.98
-_CANDIDATE = 0.9  # of the signatures: their random projection changes a correlation of 0.98 by about 0.005
+#: Correlation of two signatures from which the signals are compared. The random projection changes a correlation of
+#: 0.98 by about 0.005.
+_CANDIDATE = 0.9
 _LENGTH_S, _RATE, _SIZE = 10.0, 50.0, 96
 _PREFERRED = ("II", "MLII", "I", "V5", "V2", "V1")
 _CHUNK = 1024
@@ -136,6 +138,6 @@ def _candidates(signatures: np.ndarray, roots: Sequence[int]) -> Iterator[tuple[
 
 
 def _projection() -> np.ndarray:
-    """Return the fixed projection; its seed is part of the method, not of an experiment."""
+    """Return the random projection, (500, 96); its seed is fixed, so that the same recordings are always joined."""
     generator = np.random.Generator(np.random.PCG64(20))
     return np.asarray(generator.standard_normal((int(_LENGTH_S * _RATE), _SIZE)) / np.sqrt(_SIZE))

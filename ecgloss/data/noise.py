@@ -1,4 +1,6 @@
-"""Recording noise, synthesised: what the MIT-BIH noise stress test database calls bw, em and ma.
+"""Synthetic recording noise of the three kinds in the MIT-BIH noise stress test database, and mixtures of them.
+
+They are baseline wander (bw there), electrode motion (em) and muscle artefact (ma).
 
 Moody, Muldrow, Mark: A noise stress test for arrhythmia detectors. Computers in Cardiology 11:381-384, 1984. Each
 function returns (rows, length) noise with mean square 1 per row, from a generator that the caller passes.
@@ -14,8 +16,8 @@ from torch import Generator, Tensor
 BASELINE_HZ = (0.05, 0.7)  # breathing and slow drift of the electrode potential
 MUSCLE_HZ = (5.0, 40.0)  # the part of muscle activity that survives the pass band of an ECG
 ENVELOPE_HZ = (0.05, 0.8)  # how fast muscle activity comes and goes
-EVENTS_PER_SECOND = 0.4  # contacts that slip
-DECAY_SECONDS = (0.1, 1.0)
+EVENTS_PER_SECOND = 0.4  # how often an electrode's contact slips
+DECAY_SECONDS = (0.1, 1.0)  # range of the time constant after which the step has decayed to 1/e
 
 
 def baseline_wander(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
@@ -45,7 +47,7 @@ def electrode_motion(rows: int, length: int, sampling_rate: float, generator: Ge
     decay = low + (high - low) * torch.rand(rows, 1, generator=generator, device=device)
     time = torch.arange(length, device=device) / sampling_rate
     kernel = torch.exp(-time / decay)
-    twice = 2 * length  # linear convolution: nothing wraps around
+    twice = 2 * length  # zero padding makes the circular convolution a linear one
     settled = torch.fft.irfft(torch.fft.rfft(steps, twice) * torch.fft.rfft(kernel, twice), twice)[:, :length]
     return _unit_rms(settled - settled.mean(1, keepdim=True))
 
@@ -97,7 +99,7 @@ def _band_noise(
     white = torch.randn(rows, length, generator=generator, device=generator.device)
     frequency = torch.fft.rfftfreq(length, 1 / sampling_rate, device=generator.device)
     resolution = sampling_rate / length
-    # A window too short for the band still gets its slowest oscillation.
+    # A window may be too short to hold any frequency of the band: the lowest one that it can hold is then used.
     low, high = min(band[0], 0.45 * sampling_rate), max(band[1], 1.01 * resolution)
     inside = (frequency >= low) & (frequency <= high) & (frequency > 0)
     shape = torch.where(inside, frequency.clamp(min=resolution) ** -exponent, torch.zeros_like(frequency))

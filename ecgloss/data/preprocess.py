@@ -1,4 +1,4 @@
-"""From a signal as recorded to a signal as the encoder sees it: one rate, one pass band, no gaps.
+"""Preprocessing of signals: gaps are interpolated, then all are resampled to one rate and band-passed.
 
 The pass band (0.67-40 Hz, Butterworth of order 5, zero phase) is that of CLEF (arXiv 2512.02180, section on
 preprocessing). Second-order sections are used because a transfer function of this order is not stable in
@@ -17,9 +17,9 @@ import numpy as np
 from ecgloss._extras import require
 from ecgloss.data.recording import normalise_lead
 
-#: Rates outside this range (Hz) are a mistake in a header, and would allocate absurd amounts of memory.
+#: Accepted rates in Hz. One outside is a mistake in a header; resampling from it could need any amount of memory.
 SAMPLING_RATES = (20.0, 100_000.0)
-_LONGEST_RATIO = 1000  # largest up- or down-sampling factor; the rate is then exact to one part in a million
+_LARGEST_DENOMINATOR = 1000  # of the resampling ratio, which is 500/257 from 257 Hz to 500 Hz
 _FLAT = 1e-6  # a lead that varies by less than this part of its level holds rounding errors, not an ECG
 
 
@@ -132,17 +132,18 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
     scipy_signal = require("scipy.signal", "data")
     rate, band = preprocessing.sampling_rate, (preprocessing.low_hz, preprocessing.high_hz)
     sections = scipy_signal.butter(preprocessing.order, band, "bandpass", fs=rate, output="sos")
-    ratio = Fraction(rate / sampling_rate).limit_denominator(_LONGEST_RATIO)
+    ratio = Fraction(rate / sampling_rate).limit_denominator(_LARGEST_DENOMINATOR)
     shortest = math.ceil(0.5 * sampling_rate)
     if signal.shape[1] < shortest:
         raise ValueError(f"too short: {signal.shape[1]} samples at {sampling_rate:g} Hz, needs {shortest}")
     filled = np.stack([_fill(lead) for lead in signal])
     flat = _is_flat(filled, axis=-1)
     if ratio != 1:
-        # the phases of the filter differ by 0.1 % at 0 Hz: an offset would turn into ripple, its end into a step
+        # Subtract the mean: the gains of the polyphase filter's phases differ by 0.1 % at 0 Hz, so that an offset
+        # would become ripple, and a step at the ends.
         filled -= filled.mean(axis=-1, keepdims=True)
         filled = scipy_signal.resample_poly(filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-    # one period of the lower edge: scipy's own default is far shorter and leaves transients at both ends
+    # One period of the lower edge; scipy's default is far shorter and leaves transients at both ends.
     padding = min(filled.shape[1] - 1, math.ceil(rate / preprocessing.low_hz))
     out: np.ndarray = scipy_signal.sosfiltfilt(sections, filled, axis=-1, padlen=padding)
     out[flat] = 0.0
@@ -150,20 +151,20 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
 
 
 def _check_rate(sampling_rate: float) -> None:
-    """Refuse rates that no ECG has before anything is allocated from them."""
+    """Refuse a rate that no ECG has, before memory is allocated in proportion to it."""
     low, high = SAMPLING_RATES
     if not low <= sampling_rate <= high:
         raise ValueError(f"sampling_rate must be between {low:g} and {high:g} Hz, got {sampling_rate:g}")
 
 
 def _is_flat(x: np.ndarray, axis: int) -> np.ndarray:
-    """Tell which leads carry rounding errors only, relative to their level."""
+    """Tell which leads vary by rounding errors only."""
     spread = x.max(axis=axis) - x.min(axis=axis)
     return np.asarray(spread <= _FLAT * np.abs(x).max(axis=axis))
 
 
 def _fill(lead: np.ndarray) -> np.ndarray:
-    """Interpolate the missing samples of one lead; resampling and filtering would spread a NaN everywhere."""
+    """Interpolate the missing samples of one lead, because a filter spreads a NaN over the whole signal."""
     lead = lead.astype(np.float64)
     present = np.isfinite(lead)
     if present.all():

@@ -1,4 +1,4 @@
-"""What the rest of the package knows about one recording, whatever database it came from.
+"""One recording and its metadata, in the same form for every database.
 
 Only numpy is needed here, so that signal generators and feature code can use these types freely.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Recording:
 
     Attributes:
         name: Unique in its dataset: the relative path without extension.
-        patient: Identifier of the patient; recordings of one patient must never straddle a split.
+        patient: Identifier of the patient; recordings of one patient are never in different parts of a split.
         signal: ``(leads, samples)`` float32 in mV, NaN where a sample is missing.
         leads: Normalised lead names, one per row of ``signal``.
         sampling_rate: Samples per second, in Hz.
@@ -132,3 +132,27 @@ def normalise_lead(name: str) -> str:
     if match := _AUGMENTED.fullmatch(stripped):
         return "aV" + match.group(1).upper()
     return stripped
+
+
+def select_leads(recording: Recording, leads: tuple[str, ...] | None) -> Recording:
+    """Keep those of the requested leads that a recording has, in the requested order.
+
+    Args:
+        recording: Any recording.
+        leads: Normalised names; None keeps all.
+
+    Raises:
+        ValueError: If it has none of them.
+
+    Example:
+        >>> recording = Recording("a", "a", np.zeros((2, 5), np.float32), ("V5", "MLII"), 360.0)
+        >>> select_leads(recording, ("MLII", "I")).leads
+        ('MLII',)
+    """
+    if leads is None:
+        return recording
+    kept = tuple(lead for lead in leads if lead in recording.leads)
+    if not kept:
+        raise ValueError(f"has none of the leads {', '.join(leads)}, only {', '.join(recording.leads)}")
+    rows = [recording.leads.index(lead) for lead in kept]
+    return replace(recording, signal=recording.signal[rows], leads=kept)

@@ -1,4 +1,4 @@
-"""What a dataset can be made from: a folder of WFDB records, or the simulated cohort."""
+"""Sources of recordings: a folder of WFDB records, or the simulated cohort."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgloss.data.cache import DESCRIPTION, FORMAT
+from ecgloss.data.cache.format import DESCRIPTION, FORMAT
 from ecgloss.data.cards import choose
-from ecgloss.data.cards.base import Entry
-from ecgloss.data.cards.challenge import diagnosis_tables
+from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.preprocess import Preprocessing
 
 _SYNTHETIC = re.compile(r"synthetic(?::(\d+))?(?::(\d+))?")
@@ -22,14 +21,14 @@ _COHORT_SIZE = 2000
 
 @dataclass(frozen=True)
 class Source:
-    """Something that yields records.
+    """Records that can be converted into a cache.
 
     Attributes:
-        label: What the user gave, made absolute.
-        card: Name of the card that reads it.
-        entries: The records; consumed once.
+        label: What the user gave; a folder as an absolute path.
+        card: Name of the database card that reads it (``"synthetic"`` for the simulated cohort).
+        entries: The records; they can be iterated over once.
         total: How many there are.
-        key: Hash of everything that the converted cache depends on.
+        key: Hash of everything that the converted cache depends on; part of the name of its folder.
     """
 
     label: str
@@ -40,7 +39,7 @@ class Source:
 
 
 def resolve(source: str | Path, preprocessing: Preprocessing) -> Source:
-    """Find out what a source is.
+    """Find the records of a source.
 
     Args:
         source: A folder, or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"``.
@@ -64,12 +63,12 @@ def resolve(source: str | Path, preprocessing: Preprocessing) -> Source:
     entries = list(card.entries(folder, preprocessing.sampling_rate))
     if not entries:
         raise ValueError(f"no WFDB record (.hea) in {folder} or below")
-    key = _key(str(folder), list(_files(folder)), preprocessing)
+    key = _key(str(folder), list(_files(folder, card)), preprocessing)
     return Source(str(folder), card.name, entries, len(entries), key)
 
 
 def _synthetic(source: str, preprocessing: Preprocessing) -> Source:
-    """Make the source of a simulated cohort."""
+    """Return the source of a simulated cohort."""
     match = _SYNTHETIC.fullmatch(source)
     n = int(match.group(1) or _COHORT_SIZE) if match else 0
     if match is None or n < 1:
@@ -86,8 +85,11 @@ def _synthetic(source: str, preprocessing: Preprocessing) -> Source:
     return Source(label, "synthetic", entries(), n, _key(label, [], preprocessing))
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of everything that conversion may read; converted caches are passed over."""
+def _files(folder: Path, card: DatabaseCard) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and modification time of every file that the conversion may read.
+
+    These are the files in the folder, except those of converted caches, and the extra files of the database card.
+    """
     for root, folders, files in os.walk(folder):
         if DESCRIPTION in files:
             folders.clear()
@@ -95,12 +97,12 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             yield from _state(Path(root, name), name=os.path.relpath(Path(root, name), folder))
-    for table in diagnosis_tables(folder):
-        yield from _state(table, name=str(table))
+    for path in card.extra_files(folder):
+        yield from _state(path, name=str(path))
 
 
 def _state(path: Path, name: str) -> Iterator[tuple[str, int, int]]:
-    """Yield what shows that a file has changed; nothing for a file that has gone or a link that leads nowhere."""
+    """Yield name, size and modification time of a file; nothing where it does not exist or is a broken link."""
     try:
         state = path.stat()
     except OSError:
@@ -109,7 +111,7 @@ def _state(path: Path, name: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _key(label: str, files: list[tuple[str, int, int]], preprocessing: Preprocessing) -> str:
-    """Hash source, preprocessing and the code that converts, so that no cache outlives a correction."""
+    """Hash source, preprocessing and the code of `ecgloss.data`: a corrected reader makes a new cache."""
     digest = hashlib.sha256(json.dumps([FORMAT, label, files, preprocessing.to_json()]).encode())
     for module in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(module.read_bytes())

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test recordings: by patient, seeded, and written down."""
+"""Splits into training, validation and test recordings: by patient, from a seed, saved as JSON."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Split:
 
     Attributes:
         train: Sorted positions in the dataset's index.
-        validation: The same for validation.
-        test: The same for test.
+        validation: Positions of the validation recordings.
+        test: Positions of the test recordings.
         seed: Seed of the assignment.
-        fractions: Parts of the groups that were asked for, in the order train, validation, test.
+        fractions: Requested fractions of the groups, in the order train, validation, test.
         fingerprint: Fingerprint of the dataset.
         names: Name of every recording of the dataset, in its order.
 
@@ -139,12 +139,12 @@ class Split:
 def split_by_patient(
     dataset: EcgDataset, *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
 ) -> Split:
-    """Split a dataset so that neither a patient nor an identical signal is on two sides.
+    """Split a dataset so that no patient, and no signal that occurs twice, is in more than one part.
 
     Args:
         dataset: The recordings; those of one ``group`` stay together.
         seed: Seed of the assignment. The same seed and names give the same split on every machine.
-        fractions: Parts of the groups for train, validation and test; positive, with sum 1.
+        fractions: Fractions of the groups for train, validation and test; positive, with sum 1.
 
     Returns:
         The split. No part is empty.
@@ -176,7 +176,7 @@ def split_groups(
         groups: Group of every recording.
         names: Name of every recording, each once.
         seed: Seed of the assignment.
-        fractions: Parts of the groups for train, validation and test.
+        fractions: Fractions of the groups for train, validation and test.
         fingerprint: Fingerprint of the dataset.
 
     Raises:
@@ -196,7 +196,7 @@ def split_groups(
     if len(distinct) < 3:
         raise ValueError(f"a split needs at least 3 patients (or groups of identical recordings), got {len(distinct)}")
     held_out = [max(1, round(fraction * len(distinct))) for fraction in fractions[1:]]
-    while sum(held_out) >= len(distinct):  # rounding up must not leave nothing to train on
+    while sum(held_out) >= len(distinct):  # of a few groups, rounding up may leave none for training
         held_out[int(np.argmax(held_out))] -= 1
     order = np.random.default_rng(seed).permutation(len(distinct))
     part = np.zeros(len(distinct), np.int64)

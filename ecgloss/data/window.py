@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def cut(signal: np.ndarray, length: int, at: float = 0.0) -> np.ndarray:
-    """A window of a signal.
+    """Cut a window from a signal.
 
     Args:
         signal: (..., samples).
         length: Samples to return.
-        at: Where, in [0, 1): 0 is the start, towards 1 the end.
+        at: Position of the window, in [0, 1): 0 is the first possible, just below 1 the last.
 
     Returns:
         (..., length), zero-padded at the end if the signal is shorter.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ecgloss._files import read_json_lines
 from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.recording_risk import recording_risks
 from ecgloss.data.window import cut, standardise
 from ecgloss.evaluate import plots
 from ecgloss.evaluate.report import Section, write_report
 from ecgloss.evaluate.tables import ResultRow, html
 from ecgloss.models.pretrained import EncoderCard
-from ecgloss.recording_risk import recording_risks
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.seeds import generator
 from ecgloss.train.views import ViewBatches

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.recording_risk import recording_risks
+from ecgloss.data.recording_risk import recording_risks
 from ecgloss.risk.score2 import Region
 
 RISK = "risk"

@@ -1,4 +1,4 @@
-"""One risk per patient from incomplete records, together with how incomplete each record was.
+"""One risk per patient from incomplete records, with the fraction of inputs that was missing.
 
 The result weights pairs of patients in a research loss; it is not a clinical statement about anyone.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgloss.risk._inputs import SEXES, Array, Patients, patients
+from ecgloss.risk.inputs import SEXES, Array, Patients, patients
 from ecgloss.risk.score2 import Region, calibrated_risk, load_model
 
 ATTRIBUTES = ("age", "sex", "smoker", "sbp", "total_chol", "hdl_chol")
@@ -19,7 +19,7 @@ OLDEST_POSSIBLE = 130
 
 @dataclass(frozen=True)
 class Reference:
-    """What stands in for an unknown attribute: smoker (0/1), sbp in mmHg, cholesterols in mmol/L."""
+    """Values that replace unknown attributes: smoker (0/1), sbp in mmHg, cholesterols in mmol/L."""
 
     smoker: float
     sbp: float
@@ -49,7 +49,7 @@ class ClinicalRisk:
         missing: (n,) fraction of the attributes that are unknown, in [0, 1]: what :func:`ecgloss.functional.clef`
             takes as ``missing``.
         n_missing: (n,) number of unknown attributes.
-        n_attributes: How many attributes were looked at: age, sex, smoker, sbp, total_chol, hdl_chol.
+        n_attributes: Number of attributes that are counted: age, sex, smoker, sbp, total_chol, hdl_chol.
     """
 
     risk: Array
@@ -74,13 +74,15 @@ def clinical_risk(
     SCORE2 below 70 years, SCORE2-OP from 70 on. Ages are clipped to 40 to 89, so that the formulas are evaluated
     only where they were validated: a patient of 25 gets the risk of one of 40.
 
-    Unknown smoking, blood pressure and cholesterols are replaced by :data:`REFERENCES`: one value per sex, independent
-    of age and the same for both models, so that whatever age does to the score of a patient with an empty record comes
-    from the models. The models' own centring values would not do: SCORE2 is centred at 120 mmHg, SCORE2-OP at 150, and
-    the risk of a patient with an empty record would jump by 2 to 11 percentage points between 69 and 70 years,
-    according to sex and region. With the references it changes by -0.7 to +0.5 points, and by 5 to 6 in the
-    "very_high" region; that rest is the models', which were derived and calibrated separately. Unknown diabetes
-    counts as no diabetes; it enters only SCORE2-OP, as SCORE2 is defined for people without.
+    SCORE2 and SCORE2-OP estimate the ten-year risk of a first cardiovascular event; see `ecgloss.risk`.
+
+    Unknown smoking, blood pressure and cholesterols are replaced by :data:`REFERENCES`, one value per sex, independent
+    of age and the same for both models. For a patient of whom only age and sex are known, the risk then depends on age
+    through the models alone. The values at which the models are centred are not suitable: SCORE2 is centred at
+    120 mmHg, SCORE2-OP at 150, and the risk of such a patient would jump by 2 to 11 percentage points between 69 and 70
+    years, according to sex and region. With the references it changes by -0.7 to +0.5 points, and by 5 to 6 in the
+    "very_high" region, because the two models were derived and calibrated separately. Unknown diabetes counts as no
+    diabetes; it enters only SCORE2-OP, as SCORE2 is defined for people without.
 
     Args:
         sex: "male" or "female"; None, "" and NaN are unknown. Scalar or (n,), like all but ``region``.
@@ -90,7 +92,7 @@ def clinical_risk(
         total_chol: Total cholesterol in mmol/L, NaN where unknown; None: unknown for all.
         hdl_chol: HDL cholesterol in mmol/L, NaN where unknown; None: unknown for all.
         diabetes: Diabetes, as bool or 0/1, NaN where unknown; None: unknown for all.
-        region: Risk region: "low", "moderate", "high" or "very_high".
+        region: Risk region of the country: "low", "moderate", "high" or "very_high".
 
     Returns:
         Arrays of shape (n,), n = 1 for scalars.
@@ -130,12 +132,12 @@ def clinical_risk(
 
 
 def _or_nan(values: ArrayLike | None) -> ArrayLike:
-    """An attribute nobody recorded is unknown for everybody."""
+    """Return NaN, unknown for every patient, for an argument that was not given."""
     return np.nan if values is None else values
 
 
 def _check_ages(age: Array) -> None:
-    """Codes such as -1, 300 or 999 would otherwise be clipped into plausible ages."""
+    """Refuse ages such as -1, 300 or 999, which code "unknown" and would be clipped to 40 or 89."""
     wrong = age[(age < 0) | (age > OLDEST_POSSIBLE)]
     if wrong.size:
         raise ValueError(
@@ -145,14 +147,14 @@ def _check_ages(age: Array) -> None:
 
 
 def _unknown(known: Patients, name: str) -> NDArray[np.bool_]:
-    """Where one attribute is unknown."""
+    """Return where one attribute is unknown."""
     if name == "sex":
         return np.asarray(known.sex < 0)
     return np.asarray(np.isnan(getattr(known, name)))
 
 
 def _completed(known: Patients) -> Patients:
-    """Unknown attributes replaced, ages brought into the validated range; age and sex stay unknown."""
+    """Replace unknown attributes and clip ages to the validated range; unknown age and sex stay unknown."""
     male, female = (REFERENCES[sex] for sex in SEXES)
     older = known.age >= load_model("score2_op").first_age
 

@@ -1,4 +1,4 @@
-"""SCORE2 and SCORE2-OP: ten-year risk of a first cardiovascular event, vectorised over patients.
+"""SCORE2 (40 to 69 years) and SCORE2-OP (70 to 89): ten-year risk of a first cardiovascular event, over arrays.
 
 Both models (SCORE2 working group, Eur Heart J 2021;42:2439-2454, doi:10.1093/eurheartj/ehab309; SCORE2-OP working
 group, Eur Heart J 2021;42:2455-2467, doi:10.1093/eurheartj/ehab312) have one form. With centred terms x_k, ::
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecgloss.risk._inputs import SEXES, Array, Patients, patients
+from ecgloss.risk.inputs import SEXES, Array, Patients, patients
 
 ModelName = Literal["score2", "score2_op"]
 Region = Literal["low", "moderate", "high", "very_high"]
@@ -44,7 +44,7 @@ class Centring:
 
 @dataclass(frozen=True)
 class SexModel:
-    """What a model knows of one sex; ``coefficients`` are by term, ``"a*b"`` being a product of two terms."""
+    """Numbers of a model for one sex; ``coefficients`` are by term, where ``"a*b"`` is the product of two terms."""
 
     coefficients: Mapping[str, float]
     mean_lp: float
@@ -54,7 +54,7 @@ class SexModel:
 
 @dataclass(frozen=True)
 class Score2Model:
-    """One model of the family: the ages it is valid for, its centrings by term, and its numbers for each sex."""
+    """One of the two models: the ages it is valid for, its centrings by term, and its numbers for each sex."""
 
     title: str
     first_age: int
@@ -116,10 +116,10 @@ def score2(
         sbp: Systolic blood pressure in mmHg.
         total_chol: Total cholesterol in mmol/L.
         hdl_chol: HDL cholesterol in mmol/L.
-        region: Risk region of the country: "low", "moderate", "high" or "very_high". There is no default: the same
-            patient's risk differs several-fold between them, and not every country has one.
-        out_of_range: What becomes of ages outside the model's range: "nan", "extrapolate" (the formula as it is; far
-            outside the range it may reach 0 or 1), or "raise".
+        region: Risk region of the country: "low", "moderate", "high" or "very_high". There is no default, because the
+            risk of the same patient differs several-fold between them, and not every country is in one.
+        out_of_range: For ages outside the model's range: "nan" gives NaN, "extrapolate" the value of the formula
+            (which may reach 0 or 1 far outside), "raise" an error.
 
     Returns:
         Risk as a fraction in (0, 1), float64, of the broadcast shape; a ``numpy.float64`` for scalars.
@@ -163,7 +163,7 @@ def score2_op(
         hdl_chol: HDL cholesterol in mmol/L.
         diabetes: Diabetes as bool or 0/1.
         region: Risk region.
-        out_of_range: What becomes of ages outside the model's range.
+        out_of_range: For ages outside the model's range.
 
     Returns:
         Risk as a fraction in (0, 1), as :func:`score2`.
@@ -186,7 +186,7 @@ def score2_op(
 
 
 def linear_predictor(model: Score2Model, who: Patients) -> Array:
-    """``lp`` of every patient, before ``mean_lp`` is subtracted; NaN where the sex is unknown."""
+    """Return ``lp`` of every patient, before ``mean_lp`` is subtracted; NaN where the sex is unknown."""
     terms = {name: (getattr(who, c.input) - c.centre) / c.unit for name, c in model.centrings.items()}
     terms |= {"smoker": who.smoker, "diabetes": who.diabetes}
     return _by_sex(
@@ -199,12 +199,12 @@ def linear_predictor(model: Score2Model, who: Patients) -> Array:
 
 
 def uncalibrated_risk(model: Score2Model, who: Patients) -> Array:
-    """``p0`` of every patient: the risk in the cohorts that the model was derived from."""
+    """Return ``p0`` of every patient: the risk in the cohorts that the model was derived from."""
     return -np.expm1(-np.exp(_log_hazard(model, who)))
 
 
 def calibrated_risk(model: Score2Model, who: Patients, region: Region) -> Array:
-    """``p`` of every patient, the formula as it is, at any age."""
+    """Return ``p`` of every patient by the formula, at any age."""
     if region not in REGIONS:
         raise ValueError(f"region must be one of {', '.join(REGIONS)}; got {region!r}")
     offset = _by_sex(model, who, lambda sex: sex.region_scales[region][0])
@@ -214,19 +214,19 @@ def calibrated_risk(model: Score2Model, who: Patients, region: Region) -> Array:
 
 
 def _log_hazard(model: Score2Model, who: Patients) -> Array:
-    """ln(-ln(1 - p0)), which both kinds of risk are made of."""
+    """Return ln(-ln(1 - p0)), from which p0 and p follow."""
     base = _by_sex(model, who, lambda sex: np.log(-np.log(sex.baseline_survival)) - sex.mean_lp)
     return base + linear_predictor(model, who)
 
 
 def _by_sex(model: Score2Model, who: Patients, quantity: Callable[[SexModel], Any]) -> Array:
-    """A quantity of the model for each patient's sex, NaN where that is unknown."""
+    """Return a quantity of the model for each patient's sex, NaN where that is unknown."""
     male, female = (quantity(sex) for sex in model.sexes)
     return np.where(who.sex == 0, male, np.where(who.sex == 1, female, np.nan))
 
 
 def _in_range(model: Score2Model, who: Patients, region: Region, out_of_range: OutOfRange) -> Array:
-    """Risk under the caller's rule for ages that the model was not made for."""
+    """Return the risk, with ``out_of_range`` applied to ages outside the model's range."""
     if out_of_range not in ("nan", "extrapolate", "raise"):
         raise ValueError(f"out_of_range must be nan, extrapolate or raise; got {out_of_range!r}")
     risk = calibrated_risk(model, who, region)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.recording_risk import recording_risks
+from ecgloss.data.recording_risk import recording_risks
 from ecgloss.train.config import PretrainConfig
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import wfdb
 
+from ecgloss.data.dataset import EcgDataset, open_dataset
 from ecgloss.data.preprocess import Preprocessing
 
 
@@ -62,3 +63,31 @@ def write_record(tmp_path: Path) -> Callable[..., Path]:
 def at_100hz() -> Preprocessing:
     """The default pass band at 100 Hz, which keeps tests short."""
     return Preprocessing(sampling_rate=100.0)
+
+
+@pytest.fixture
+def folder(write_record: Callable[..., Path], tmp_path: Path) -> Path:
+    """Four records; the third has only V1."""
+    write_record("a", seed=1, comments=["<age>: 61 <sex>: F"])
+    write_record("b", seed=2)
+    write_record("sub/c", seed=3, leads=("V1",))
+    write_record("sub/d", seed=4)
+    return tmp_path / "db"
+
+
+@pytest.fixture
+def open_(folder: Path, at_100hz: Preprocessing, tmp_path: Path) -> Callable[..., EcgDataset]:
+    """Open ``folder``, or another source, with its cache below ``tmp_path/caches``."""
+
+    def call(source=folder, preprocessing=at_100hz, **options):
+        return open_dataset(
+            source, preprocessing=preprocessing, cache_dir=tmp_path / "caches", progress=False, **options
+        )
+
+    return call
+
+
+@pytest.fixture
+def caches(tmp_path: Path) -> Callable[[], list[str]]:
+    """Names of what lies below ``tmp_path/caches``."""
+    return lambda: sorted(path.name for path in (tmp_path / "caches").iterdir())

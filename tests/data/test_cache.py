@@ -10,10 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecgloss.data import cache as cache_module
-from ecgloss.data import cache_reader
-from ecgloss.data.cache import CacheWriter, columns
-from ecgloss.data.cache_reader import open_cache
+from ecgloss.data.cache import CacheWriter, open_cache, reader, writer
+from ecgloss.data.cache.format import columns
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata, Recording, Skipped
@@ -41,10 +39,10 @@ def recordings() -> list[Recording]:
 def cache(tmp_path):
     folder = tmp_path / "cache"
     folder.mkdir()
-    writer = CacheWriter(folder, Preprocessing(leads=("I", "II", "V5")))
+    files = CacheWriter(folder, Preprocessing(leads=("I", "II", "V5")))
     for recording in recordings():
-        writer.add(recording, recording.sampling_rate)
-    writer.finish(source="/somewhere", card="wfdb", skipped=[Skipped("x", "broken")])
+        files.add(recording, recording.sampling_rate)
+    files.finish(source="/somewhere", card="wfdb", skipped=[Skipped("x", "broken")])
     return folder
 
 
@@ -91,13 +89,13 @@ def test_metadata_labels_and_provenance_come_back(cache):
 
 
 def test_shards_are_bounded_and_a_recording_longer_than_a_shard_has_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_SAMPLES", 1000)
-    writer = CacheWriter(tmp_path, Preprocessing())
+    monkeypatch.setattr(writer, "SHARD_SAMPLES", 1000)
+    files = CacheWriter(tmp_path, Preprocessing())
     lengths = [400, 500, 200, 1800, 300]
     x = np.random.default_rng(0).normal(size=2000).astype(np.float32)
     for i, n in enumerate(lengths):
-        writer.add(Recording(f"r{i}", f"r{i}", x[None, i : i + n], ("I",), 500.0), 500.0)
-    info = writer.finish(source="", card="wfdb", skipped=[])
+        files.add(Recording(f"r{i}", f"r{i}", x[None, i : i + n], ("I",), 500.0), 500.0)
+    info = files.finish(source="", card="wfdb", skipped=[])
     assert [samples for _, samples in info.shards] == [900, 200, 1800, 300]
     dataset = EcgDataset(tmp_path)
     for i, n in enumerate(lengths):
@@ -212,9 +210,9 @@ def test_a_moved_cache_is_the_same_dataset(cache, tmp_path):
 
 
 def test_in_a_large_cache_a_sample_of_the_checksums_is_compared(cache, monkeypatch):
-    monkeypatch.setattr(cache_reader, "CHECK_ALL_BYTES", 0)
-    monkeypatch.setattr(cache_reader, "_SAMPLE", 1)
+    monkeypatch.setattr(reader, "CHECK_ALL_BYTES", 0)
+    monkeypatch.setattr(reader, "_SAMPLE", 1)
     seen, crc32 = [], zlib.crc32
-    monkeypatch.setattr(cache_reader.zlib, "crc32", lambda data: seen.append(1) or crc32(data))
+    monkeypatch.setattr(reader.zlib, "crc32", lambda data: seen.append(1) or crc32(data))
     open_cache(cache)
     assert len(seen) == 1

@@ -14,6 +14,7 @@ import torch
 
 from ecgloss.data import Preprocessing, Split, split_by_patient
 from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.recording_risk import recording_risks
 from ecgloss.data.window import cut, standardise
 from ecgloss.evaluate import Part, linear_probe
 from ecgloss.evaluate.embed import embed, write_embeddings
@@ -22,7 +23,6 @@ from ecgloss.evaluate.metrics import Estimate
 from ecgloss.evaluate.summary import evaluation_report
 from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
-from ecgloss.recording_risk import recording_risks
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import Result, pretrain
 

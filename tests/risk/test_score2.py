@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ecgloss.risk
 from ecgloss.risk import score2, score2_op
-from ecgloss.risk._inputs import patients
+from ecgloss.risk.inputs import patients
 from ecgloss.risk.score2 import REGIONS, calibrated_risk, linear_predictor, load_model, uncalibrated_risk
 
 REFERENCE = (

@@ -1,4 +1,4 @@
-"""One card per database, the most specific first; a new database is one file and one entry in this list."""
+"""The list of database cards, the most specific first. A new database is one file here and one entry in `CARDS`."""
 
 from __future__ import annotations
 

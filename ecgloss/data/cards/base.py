@@ -1,14 +1,18 @@
-"""What a database card is: how to recognise a database, how to read it, what is wrong with it."""
+"""Database cards: what a public ECG database holds, how it is recognised and read, and its known defects.
+
+A new database is a file in this folder with a `DatabaseCard` called ``CARD``, and an entry in the list ``CARDS`` of
+``ecgloss/data/cards/__init__.py``. Nothing else in the package knows a database by name.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecgloss.data.headers import read_comments
 from ecgloss.data.recording import Recording
+from ecgloss.data.wfdb.headers import read_comments
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,14 @@ class Entry:
     read: Callable[[], Sequence[Recording]]
 
 
+def _no_files(folder: Path) -> Iterable[Path]:
+    """Return nothing: the records of most databases need only what lies in their folder."""
+    return ()
+
+
 @dataclass(frozen=True)
 class DatabaseCard:
-    """A database: what it holds, how to recognise and read it.
+    """One database: what it holds, how it is recognised and read, and what is wrong with it.
 
     Attributes:
         name: Short name, as in ``"ptbxl"``.
@@ -42,13 +51,18 @@ class DatabaseCard:
         licence: Licence of the data.
         citation: What to cite.
         defects: Known defects that the card deals with, one sentence each.
-        matches: Tells whether a folder holds this database.
-        entries: Yields the records of a folder, given the common rate to which they will be resampled.
+        matches: ``matches(folder)`` tells whether a folder holds this database.
+        entries: ``entries(folder, sampling_rate)`` yields the records of a folder; ``sampling_rate`` in Hz is the rate
+            to which they will be resampled, for databases that come at several rates.
+        extra_files: ``extra_files(folder)`` yields the files that `entries` reads and that may lie outside the folder,
+            such as a table of codes in its parent. When one of them changes, a new cache is made, as for any file in
+            the folder. Default: none.
 
     Example:
         >>> from ecgloss.data.cards import CARDS
-        >>> [card.name for card in CARDS]
-        ['ptbxl', 'ludb', 'mitdb', 'ptbdb', 'challenge', 'wfdb']
+        >>> card = CARDS[0]
+        >>> card.name, card.sampling_rate, len(card.leads)
+        ('ptbxl', (100.0, 500.0), 12)
     """
 
     name: str
@@ -61,6 +75,7 @@ class DatabaseCard:
     defects: tuple[str, ...]
     matches: Callable[[Path], bool]
     entries: Callable[[Path, float], Iterable[Entry]]
+    extra_files: Callable[[Path], Iterable[Path]] = field(default=_no_files)
 
 
 def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool]) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like
-from ecgloss.data.fields import age_and_sex, comment_value, read_table
-from ecgloss.data.headers import find_headers, read_comments, record_name
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table
+from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
+from ecgloss.data.wfdb.records import read_record
 
 _TABLES = ("dx_mapping_scored.csv", "dx_mapping_unscored.csv")
 
@@ -57,12 +57,12 @@ def diagnoses(dx: str, known: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _has_diagnosis(comments: tuple[str, ...]) -> bool:
-    """Tell the Challenge's headers from others."""
+    """Tell whether header comments hold a diagnosis as the Challenge writes it."""
     return comment_value(comments, "Dx") is not None
 
 
 def _matches(folder: Path) -> bool:
-    """Recognise the Challenge's header comments in every folder below."""
+    """Recognise the Challenge by the header comments of the folder and of every folder below."""
     return headers_all_look_like(folder, _has_diagnosis)
 
 
@@ -107,4 +107,5 @@ CARD = DatabaseCard(
     ),
     matches=_matches,
     entries=_entries,
+    extra_files=diagnosis_tables,
 )

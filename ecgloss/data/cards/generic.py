@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import age_and_sex
-from ecgloss.data.headers import headers_in, read_comments
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex
+from ecgloss.data.wfdb.headers import headers_in, read_comments
+from ecgloss.data.wfdb.records import read_record
 
 
 def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
@@ -27,10 +27,13 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
     def entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
         for header in headers_in(folder):
             yield Entry(header.stem, lambda header=header: [_read(header)])  # type: ignore[misc]
-        for child in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
-            if not child.name.startswith("."):
-                for entry in choose(child).entries(child, sampling_rate):
-                    yield _below(child.name, entry)
+        for child in _sub_folders(folder):
+            for entry in choose(child).entries(child, sampling_rate):
+                yield _below(child.name, entry)
+
+    def extra_files(folder: Path) -> Iterator[Path]:
+        for child in _sub_folders(folder):
+            yield from choose(child).extra_files(child)
 
     return DatabaseCard(
         name="wfdb",
@@ -46,7 +49,14 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
         ),
         matches=lambda folder: True,
         entries=entries,
+        extra_files=extra_files,
     )
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    """Return the visible sub-folders in a fixed order; links are not followed."""
+    children = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    return sorted(path for path in children if not path.name.startswith("."))
 
 
 def _read(header: Path) -> Recording:

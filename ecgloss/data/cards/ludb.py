@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import parse_age, parse_sex, read_labels, read_table
-from ecgloss.data.headers import InvalidRecordError, inside
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import parse_age, parse_sex, read_labels, read_table
+from ecgloss.data.wfdb.headers import InvalidRecordError, inside
+from ecgloss.data.wfdb.records import read_record
 
 _COLUMNS = {
     "axis": "Electric axis of the heart",

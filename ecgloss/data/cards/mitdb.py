@@ -10,10 +10,10 @@ import numpy as np
 
 from ecgloss._extras import require
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import age_and_sex
-from ecgloss.data.headers import headers_in, read_comments
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex
+from ecgloss.data.wfdb.headers import headers_in, read_comments
+from ecgloss.data.wfdb.records import read_record
 
 WINDOW_S = 10.0
 _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (110, 120, 204, 206, 211, 216, 218)} - {
@@ -36,7 +36,7 @@ class _Annotations:
     rhythms: list[str]
 
     def labels(self, start: int, stop: int) -> dict[str, tuple[str, ...]]:
-        """Return the rhythms in force, and the kinds of beat, between two samples."""
+        """Return the rhythms and the kinds of beat between two samples; a rhythm lasts until the next is annotated."""
         first, last = np.searchsorted(self.samples, (start, stop))
         before = [rhythm for rhythm in self.rhythms[:first] if rhythm]
         rhythms = set(before[-1:]) | {rhythm for rhythm in self.rhythms[first:last] if rhythm}

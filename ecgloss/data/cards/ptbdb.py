@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like
-from ecgloss.data.fields import age_and_sex, comment_value
-from ecgloss.data.headers import find_headers, read_comments, record_name
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import age_and_sex, comment_value
+from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
+from ecgloss.data.wfdb.records import read_record
 
 _PRESSURE = "Peripheral blood Pressure (syst/diast)"
 _MMHG = re.compile(r"(\d{2,3})\s*/\s*\d{2,3}")
@@ -47,13 +47,13 @@ labels={}, values={})
 
 
 def _given(comments: tuple[str, ...], key: str) -> str | None:
-    """Return a comment's value, None where it is absent or a word for unknown."""
+    """Return the value of a comment; None where it is absent or says "unknown"."""
     value = comment_value(comments, key)
     return None if value is None or value.lower() in _UNKNOWN else value
 
 
 def _matches(folder: Path) -> bool:
-    """Recognise the database by its comments."""
+    """Recognise the database by its header comments."""
     return headers_all_look_like(folder, lambda c: comment_value(c, "Reason for admission") is not None)
 
 

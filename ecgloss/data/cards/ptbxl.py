@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
-from ecgloss.data.fields import parse_age, read_table
-from ecgloss.data.headers import InvalidRecordError, inside
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.fields import parse_age, read_table
+from ecgloss.data.wfdb.headers import InvalidRecordError, inside
+from ecgloss.data.wfdb.records import read_record
 
 _DATABASE, _STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _SEX = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
@@ -56,7 +56,7 @@ def labels_of(scp_codes: str, statements: Mapping[str, Mapping[str, str]]) -> di
 
 
 def _is_one(cell: str) -> bool:
-    """Tell whether a flag of the table, written as 1.0, is set."""
+    """Tell whether a flag of the table is set; it is written as 1.0."""
     return cell in ("1", "1.0")
 
 
@@ -78,7 +78,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 
 def _column(folder: Path, rows: list[dict[str, str]], sampling_rate: float) -> str:
-    """Choose between the 500 Hz and the 100 Hz files; never a mixture, which would show as a band limit."""
+    """Choose the 500 Hz or the 100 Hz files for all records: in a mixture, some signals would end at 50 Hz."""
     high = [_exists(folder, row.get("filename_hr", "")) for row in rows]
     if sampling_rate > 100.0 and all(high):
         return "filename_hr"

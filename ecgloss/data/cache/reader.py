@@ -1,4 +1,4 @@
-"""Opening of a converted cache: nothing in it is believed before it has been checked."""
+"""Opening of a converted cache. Names, sizes, columns and checksums are verified before anything is used."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgloss._extras import require
-from ecgloss.data.cache import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns, fingerprint, run
-from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.recording import Skipped
+from ecgloss.data.cache.format import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns, fingerprint, stored_counts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHARD_NAME = re.compile(r"shard-\d{5}\.npy")
-CHECK_ALL_BYTES = 2 * 2**30
+CHECK_ALL_BYTES = 2 * 2**30  # below this size of all shards, every checksum is compared
 _SAMPLE = 2000  # recordings whose checksums are compared in a larger cache
 
 
@@ -112,7 +110,7 @@ def map_shard(folder: Path, name: str, samples: int) -> np.ndarray:
 
 
 def _read_description(folder: Path) -> CacheInfo:
-    """Read ``cache.json`` field by field."""
+    """Read ``cache.json``."""
     try:
         raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -121,14 +119,7 @@ def _read_description(folder: Path) -> CacheInfo:
     if version != FORMAT:
         raise _damaged(folder, DESCRIPTION, f"format version is {version!r}, this ecgloss reads {FORMAT}")
     try:
-        return CacheInfo(
-            Preprocessing.from_json(raw["preprocessing"]),
-            str(raw["source"]),
-            str(raw["card"]),
-            tuple(Skipped(str(skip["name"]), str(skip["reason"])) for skip in raw["skipped"]),
-            str(raw["fingerprint"]),
-            tuple((str(shard["name"]), int(shard["samples"])) for shard in raw["shards"]),
-        )
+        return CacheInfo.from_json(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, DESCRIPTION, f"invalid contents ({_reason(error)})") from error
 
@@ -141,7 +132,7 @@ def _read_index(folder: Path) -> tuple[Any, list[dict[str, Any]]]:
     try:
         table = parquet.read_table(folder / INDEX, page_checksum_verification=True)
         rows = table.to_pylist()
-    except Exception as error:  # pyarrow has a dozen kinds, MemoryError and UnicodeDecodeError among them
+    except Exception as error:  # pyarrow raises many types on damaged files, even MemoryError and UnicodeDecodeError
         raise _damaged(folder, INDEX, _reason(error)) from error
     if not table.schema.equals(columns(), check_metadata=False):
         raise _damaged(folder, INDEX, f"its columns are {', '.join(table.schema.names)}")
@@ -151,7 +142,7 @@ def _read_index(folder: Path) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def _check_row(folder: Path, row: dict[str, Any], info: CacheInfo) -> None:
-    """Refuse a row that would read outside its shard or divide by nothing."""
+    """Refuse a row whose samples lie outside its shard, whose gain is not positive, or whose labels are not JSON."""
     leads, gain = row["leads"] or [], row["gain"] or []
     numbers = (row["shard"], row["offset"], row["n_samples"], row["checksum"])
     valid = None not in numbers and row["name"] and row["group"] and row["patient"]
@@ -168,12 +159,12 @@ def _check_row(folder: Path, row: dict[str, Any], info: CacheInfo) -> None:
 
 
 def _check_sums(folder: Path, rows: list[dict[str, Any]], info: CacheInfo, shards: tuple[np.ndarray, ...]) -> None:
-    """Compare the samples with the checksums; a fixed sample of them where reading all would take long."""
+    """Compare samples with checksums: of every recording, or of a fixed random choice in a large cache."""
     chosen = np.arange(len(rows))
     if sum(2 * samples for _, samples in info.shards) >= CHECK_ALL_BYTES and len(rows) > _SAMPLE:
         chosen = np.sort(np.random.default_rng(0).choice(len(rows), _SAMPLE, replace=False))
     for row in (rows[i] for i in chosen):
-        if zlib.crc32(run(shards[row["shard"]], row).data) != row["checksum"]:
+        if zlib.crc32(stored_counts(shards[row["shard"]], row).data) != row["checksum"]:
             raise _damaged(folder, info.shards[row["shard"]][0], f"the checksum of {row['name']!r} is wrong")
 
 
@@ -185,5 +176,5 @@ def _reason(error: Exception) -> str:
 
 
 def _damaged(folder: Path, file: str, what: str) -> ValueError:
-    """Name the damaged file and the way out."""
+    """Return the error for a damaged file, which names the file and says what to do."""
     return ValueError(f"{folder / file}: {what}; delete the folder {folder} and open the original recordings again")

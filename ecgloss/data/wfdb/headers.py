@@ -1,7 +1,8 @@
-"""The text of a WFDB header, looked at before any file that it names is opened.
+"""WFDB headers as text, and the search for them.
 
-A header comes from the network and may name any file and any length, so what decides about opening and
-allocating is checked here, without ``wfdb``.
+A WFDB record is a text file (``.hea``) that names its signal files. Recordings come from other people: a header could
+name any file of the machine. File names, segments and units are therefore read here, and checked, before the ``wfdb``
+library opens anything.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def specification_lines(header: Path) -> list[str]:
         >>> specification_lines(Path("missing.hea"))
         Traceback (most recent call last):
         ...
-        ecgloss.data.headers.InvalidRecordError: missing.hea is missing
+        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
     lines = _plain_lines(header)
     for line in lines[1:]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ecgloss.data.headers import InvalidRecordError, find_headers, inside, record_name, specification_lines, units
+from ecgloss.data.wfdb.headers import InvalidRecordError, find_headers, inside, record_name, specification_lines, units
 
 
 def header(folder: Path, text: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgloss.data._rhythm import PAC, PVC, Rhythm
+from ecgloss.data.synthetic.rhythm import PAC, PVC, Rhythm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,7 +78,10 @@ class Heart:
 
 
 def make_dipoles(sinus: Array, atrial_focus: Array, ventricular_focus: Array) -> Array:
-    """(3, 9, 3) dipoles of the three origins: a PAC has its own P, a PVC no P, a wide QRS and a discordant ST-T."""
+    """Return the dipoles of the three origins, (3, 9, 3).
+
+    A PAC has a P wave of its own; a PVC has no P, a wide QRS, and ST and T of the opposite sign.
+    """
     pac = sinus.copy()
     pac[P] = atrial_focus / 2
     pvc = np.zeros_like(sinus)
@@ -89,7 +92,7 @@ def make_dipoles(sinus: Array, atrial_focus: Array, ventricular_focus: Array) ->
 
 
 def rotation(frontal: float, transverse: float) -> Array:
-    """Matrix that turns a row dipole by ``frontal`` degrees towards the feet and ``transverse`` towards the back."""
+    """Return the matrix that turns a row vector ``frontal`` degrees towards the feet and ``transverse`` to the back."""
     a, b = np.deg2rad([frontal, transverse])
     towards_feet = np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]])
     towards_back = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -126,7 +129,7 @@ def render(heart: Heart, rhythm: Rhythm, gains: Array, sampling_rate: float, n_s
 
 
 def _schedule(heart: Heart, rhythm: Rhythm) -> tuple[Array, Array]:
-    """Centres and widths (B, 9) of all waves, in s after their R peak."""
+    """Return centres and widths of all waves, (B, 9) each, in s after their R peak."""
     preceding = np.diff(rhythm.times, prepend=2 * rhythm.times[0] - rhythm.times[1])
     qt = heart.qt(0.7 * preceding.mean() + 0.3 * preceding)  # QT follows the rate with a lag
     ventricular, early = rhythm.origins == PVC, rhythm.origins == PAC

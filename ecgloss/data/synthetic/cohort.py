@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ecgloss.data._patient import Patient, draw_patient
-from ecgloss.data._population import draw_latent_state, draw_risk_factors, observe
-from ecgloss.data._recorder import DOWER, disturbances, placement_gain, twelve_leads
-from ecgloss.data._rhythm import Rhythm, RhythmTraits, draw_rhythm
-from ecgloss.data._vcg import render
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
+from ecgloss.data.synthetic.heart_vector import render
+from ecgloss.data.synthetic.patient import Patient, draw_patient
+from ecgloss.data.synthetic.population import draw_latent_state, draw_risk_factors, observe
+from ecgloss.data.synthetic.recorder import DOWER, disturbances, placement_gain, twelve_leads
+from ecgloss.data.synthetic.rhythm import Rhythm, RhythmTraits, draw_rhythm
 
 REPEAT_RATE = 0.1
 """Fraction of patients with a second recording."""
 
-_PERSON, _METADATA, _RECORDING = 0, 1, 2  # separate random streams: hiding metadata cannot change a signal
+_PERSON, _METADATA, _RECORDING = 0, 1, 2  # separate random streams, so that missing metadata do not change a signal
 _RATE_LIMITS = (45.0, 115.0)  # 1/min; the T wave of a faster sinus rhythm would run into the next P
 
 
@@ -31,15 +31,15 @@ def cohort(
 ) -> Iterator[Recording]:
     """Simulate recordings one after the other; the same arguments give the same bits.
 
-    Each patient has random streams of their own, so a longer cohort begins with the shorter one, memory holds one
-    recording at a time, and ``missing_rate`` hides metadata without touching a signal: ``missing_rate=0`` with the same
-    seed reveals what was hidden. Numpy is all it needs.
+    Each patient has random streams of their own. A longer cohort therefore begins with the shorter one, and
+    ``missing_rate`` changes no signal: with the same seed, ``missing_rate=0`` gives the values that were hidden. One
+    recording is in memory at a time, and only numpy is needed.
 
     *People.* 85 % are 40 to 69 years old (the range of SCORE2), the rest 70 to 89; half are women. Systolic blood
     pressure, cholesterol, smoking and diabetes have hand-set distributions near those of European cohorts and are
     correlated through age, sex and a metabolic trait. Three latent liabilities (left-ventricular mass, ischaemia,
-    fibrotic burden) are weighted sums of the risk factors plus individual chance of about twice their spread, so an ECG
-    tells about risk, never gives it away. One patient in ten has two recordings: same heart, another day.
+    fibrotic burden) are weighted sums of the risk factors plus individual chance of about twice their spread: an ECG is
+    informative about risk but does not determine it. One patient in ten has two recordings, of one heart on two days.
 
     *Heart.* P, Q, R, S, ST and T are Gaussians in time, each along a 3-D dipole (McSharry et al. 2003; Sameni et al.
     2007), projected by Dower's matrix (1980) to I, II, V1..V6; III, aVR, aVL and aVF follow exactly. RR intervals carry
@@ -101,7 +101,7 @@ def cohort(
 
 
 def _recordings(n: int, seed: int, sampling_rate: float, seconds: float, missing_rate: float) -> Iterator[Recording]:
-    """Patient after patient until n recordings are out."""
+    """Yield n recordings, patient by patient."""
     made = patient_number = 0
     while made < n:
         rng = _stream(seed, patient_number, _PERSON)
@@ -120,14 +120,14 @@ def _recordings(n: int, seed: int, sampling_rate: float, seconds: float, missing
 def _record(
     patient: Patient, sampling_rate: float, seconds: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, Rhythm]:
-    """One visit: today's rate, breathing, electrodes and disturbances around the patient's own heart."""
+    """Simulate one recording: heart and traits are the patient's; rate, breathing, electrodes and noise are drawn."""
     n_samples = round(seconds * sampling_rate)
     traits = patient.traits
     rate = float(np.clip(traits.rate + 4 * rng.standard_normal(), *_RATE_LIMITS))
     rhythm = draw_rhythm(
         RhythmTraits(rate, traits.variability, traits.pvc_probability, traits.pac_probability), seconds, rng
     )
-    depth = rng.uniform(0.0, 0.06)  # breathing turns and moves the heart: R amplitude follows
+    depth = rng.uniform(0.0, 0.06)  # breathing turns and moves the heart, which modulates the amplitude of the waves
     gains = 1 + depth * rhythm.breath(rhythm.times) + 0.015 * rng.standard_normal(len(rhythm.times))
     gain = placement_gain(patient.chest_gain, rng)
     vector = render(patient.heart, rhythm, gains, sampling_rate, n_samples)
@@ -139,7 +139,7 @@ def _record(
 def _describe(
     patient: Patient, rhythm: Rhythm, seconds: float, missing_rate: float, rng: np.random.Generator
 ) -> Metadata:
-    """Truth about this recording, and the part of the risk factors that was kept."""
+    """Return labels and values from the simulation, and the risk factors that are not missing."""
     heart_rate = rhythm.heart_rate(seconds)
     heart = patient.heart
     labels = {
@@ -156,12 +156,12 @@ def _describe(
 
 
 def _stream(seed: int, patient: int, part: int) -> np.random.Generator:
-    """Independent generator for one part of one patient."""
+    """Return an independent generator for one part of one patient."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(patient, part))))
 
 
 def _check(n: int, seed: int, sampling_rate: float, seconds: float, missing_rate: float) -> None:
-    """Refuse what cannot be simulated, at the call rather than at the first recording."""
+    """Check the arguments when `cohort` is called; in a generator, errors would come with the first recording."""
     if n < 0:
         raise ValueError(f"n must be at least 0, got {n}")
     if seed < 0:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecgloss.data.headers import InvalidRecordError, find_headers
-from ecgloss.data.wfdb_io import read_record
+from ecgloss.data.wfdb.headers import InvalidRecordError, find_headers
+from ecgloss.data.wfdb.records import read_record
 
 
 def edit(header, old, new):

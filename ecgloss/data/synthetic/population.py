@@ -1,4 +1,4 @@
-"""The people behind the synthetic cohort: risk factors, and the latent disease that follows from them by chance.
+"""Risk factors of synthetic patients, and their latent disease: risk factors plus chance.
 
 Marginal distributions are round numbers near the baseline tables of European population cohorts (the derivation
 cohorts of SCORE2, Eur Heart J 2021;42:2439-2454, describe people of 40 to 69 without diabetes); they are
@@ -21,7 +21,17 @@ LVH_THRESHOLD = 1.1
 
 @dataclass(frozen=True)
 class RiskFactors:
-    """What a clinic would write down: years, "male"/"female", mmHg, mmol/L, mmol/L, yes/no, yes/no."""
+    """Risk factors of one person, all known.
+
+    Attributes:
+        age: Years.
+        sex: "male" or "female".
+        sbp: Systolic blood pressure, mmHg.
+        total_chol: Total cholesterol, mmol/L.
+        hdl_chol: HDL cholesterol, mmol/L.
+        smoker: Current smoking.
+        diabetes: Diabetes.
+    """
 
     age: float
     sex: str
@@ -34,7 +44,13 @@ class RiskFactors:
 
 @dataclass(frozen=True)
 class LatentState:
-    """Standardised (mean about 0, spread about 1) organ damage: risk factors plus an individual susceptibility."""
+    """Latent disease of one person, standardised: mean about 0, standard deviation about 1.
+
+    Attributes:
+        lv_mass: Left-ventricular mass.
+        ischaemia: Liability to ischaemia.
+        burden: Fibrotic burden.
+    """
 
     lv_mass: float
     ischaemia: float
@@ -47,7 +63,7 @@ class LatentState:
 
 
 def draw_risk_factors(rng: np.random.Generator) -> RiskFactors:
-    """One person: 85 % aged 40 to 69, 15 % aged 70 to 89, half of them women."""
+    """Draw one person: 85 % are 40 to 69 years old, 15 % are 70 to 89, half are women."""
     middle_aged = rng.random() < 0.85
     age = math.floor(40 + 30 * rng.beta(1.5, 1.3) if middle_aged else 70 + 20 * rng.beta(1.0, 2.0))
     male = bool(rng.random() < 0.5)
@@ -72,7 +88,7 @@ def draw_risk_factors(rng: np.random.Generator) -> RiskFactors:
 
 
 def draw_latent_state(factors: RiskFactors, rng: np.random.Generator) -> LatentState:
-    """Liability of each kind of damage: a weighted sum of the risk factors plus chance of about twice that spread."""
+    """Draw the latent disease: weighted sums of the risk factors, plus chance of about twice their spread."""
     age, pressure = (factors.age - 58) / 12, (factors.sbp - 130) / 18
     cholesterol, hdl = (factors.total_chol - 5.6) / 1.0, (factors.hdl_chol - 1.4) / 0.35
     smoker, diabetes, male = factors.smoker - 0.2, factors.diabetes - 0.08, (factors.sex == "male") - 0.5
@@ -93,10 +109,11 @@ def observe(
     values: dict[str, float],
     rng: np.random.Generator,
 ) -> Metadata:
-    """The metadata that reached the archive: each of four risk factors is lost with probability ``missing_rate``.
+    """Return metadata in which each of four risk factors is missing with probability ``missing_rate``.
 
-    Losses cluster as they do in practice: nothing but age and sex was kept, or a visit without measurements, or a
-    single value was not written down. The three chances are chosen so that their union is ``missing_rate``.
+    Missing values come together, as in practice. With probability 0.15 ``missing_rate`` all but age and sex are
+    missing, with 0.35 ``missing_rate`` the four risk factors; otherwise each of the four is missing on its own, with
+    the probability that makes ``missing_rate`` the total.
     """
     archive, visit = 0.15 * missing_rate, 0.35 * missing_rate
     single = 1 - (1 - missing_rate) / ((1 - archive) * (1 - visit))
@@ -125,5 +142,5 @@ def observe(
 
 
 def _logistic(x: float) -> float:
-    """Odds on the log scale to a probability."""
+    """Return the probability of log-odds x."""
     return 1 / (1 + math.exp(-x))

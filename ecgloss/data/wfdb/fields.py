@@ -1,4 +1,4 @@
-"""Ages, sexes and tables as databases write them."""
+"""Parsing of ages, sexes, header comments and tables in the spellings that databases use."""
 
 from __future__ import annotations
 

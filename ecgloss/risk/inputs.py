@@ -12,8 +12,9 @@ Array = NDArray[np.float64]
 SEXES = ("male", "female")
 UNKNOWN_SEX = -1
 
-# Nobody is outside these; a column that is has another unit or codes "unknown" by a number.
-_POSSIBLE = {
+#: Range that the values of a living person cannot leave, and the unit. One outside is in another unit, or is a number
+#: that means "unknown".
+POSSIBLE = {
     "sbp": (30.0, 350.0, "mmHg"),
     "total_chol": (0.5, 30.0, "mmol/L (mg/dL divided by 38.67)"),
     "hdl_chol": (0.05, 10.0, "mmol/L (mg/dL divided by 38.67)"),
@@ -53,7 +54,12 @@ def patients(
     hdl_chol: ArrayLike,
     diabetes: ArrayLike = 0.0,
 ) -> Patients:
-    """Validate and broadcast; ValueError or TypeError names the argument at fault."""
+    """Validate all attributes and broadcast them to one shape.
+
+    Raises:
+        ValueError: If a value is impossible in its unit or the shapes do not broadcast; names the argument.
+        TypeError: If an argument is not numeric; names it.
+    """
     columns: dict[str, NDArray] = {
         "sex": _sex("sex", sex),
         "age": numbers("age", age),
@@ -72,7 +78,7 @@ def patients(
 
 
 def numbers(name: str, values: ArrayLike) -> Array:
-    """Float64 array; None, NaN and pandas' NA become NaN, text is refused."""
+    """Return a float64 array; None, NaN and pandas' NA become NaN, text is refused."""
     try:
         array = np.asarray(values)
         if array.dtype.kind == "O":
@@ -85,22 +91,22 @@ def numbers(name: str, values: ArrayLike) -> Array:
 
 
 def _number(value: object) -> float:
-    """One element of an object array."""
+    """Convert one element of an object array."""
     if isinstance(value, (str, bytes)):
         raise TypeError(f"got text {value!r}")
     return np.nan if _is_missing(value) else float(value)  # type: ignore[arg-type]
 
 
 def _is_missing(value: object) -> bool:
-    """None, "", NaN, and pandas' NA and NaT without importing pandas."""
+    """Tell whether a value is None, "", NaN, or pandas' NA or NaT (without importing pandas)."""
     if isinstance(value, float):
         return value != value
     return value is None or repr(value) in ("''", "<NA>", "NaT")  # pandas' NA cannot be compared
 
 
 def _possible(name: str, values: ArrayLike) -> Array:
-    """Numbers that a living person can have in the expected unit."""
-    low, high, unit = _POSSIBLE[name]
+    """Return an array of numbers, all of them possible in the expected unit."""
+    low, high, unit = POSSIBLE[name]
     array = numbers(name, values)
     wrong = array[(array < low) | (array > high)]
     if wrong.size:
@@ -112,7 +118,7 @@ def _possible(name: str, values: ArrayLike) -> Array:
 
 
 def _yes_no(name: str, values: ArrayLike) -> Array:
-    """0, 1 or NaN."""
+    """Return an array of 0, 1 and NaN."""
     array = numbers(name, values)
     wrong = array[(array != 0) & (array != 1) & ~np.isnan(array)]
     if wrong.size:
@@ -121,14 +127,14 @@ def _yes_no(name: str, values: ArrayLike) -> Array:
 
 
 def _sex(name: str, values: object) -> NDArray[np.int8]:
-    """Indices into SEXES, -1 where unknown."""
+    """Return indices into SEXES, -1 where unknown."""
     array = np.asarray(values, dtype=object)
     codes = [_sex_code(name, value) for value in array.ravel()]
     return np.array(codes, dtype=np.int8).reshape(array.shape)
 
 
 def _sex_code(name: str, value: object) -> int:
-    """Index of one entry; numbers are refused because databases disagree on which sex is 0."""
+    """Return the index of one entry; numbers are refused because databases disagree on which sex is 0."""
     if isinstance(value, str) and value in SEXES:
         return SEXES.index(value)
     if _is_missing(value):

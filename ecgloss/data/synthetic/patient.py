@@ -1,4 +1,7 @@
-"""From risk factors and latent damage to one synthetic heart: every link between risk and the ECG is in this file."""
+"""Parameters of a synthetic heart, drawn from risk factors and latent disease.
+
+Every effect of risk on the ECG is in this file.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgloss.data._population import LVH_THRESHOLD, LatentState, RiskFactors
-from ecgloss.data._rhythm import RhythmTraits
-from ecgloss.data._vcg import DIPOLES, QRS, ST, Heart, P, T, make_dipoles, rotation
+from ecgloss.data.synthetic.heart_vector import DIPOLES, QRS, ST, Heart, P, T, make_dipoles, rotation
+from ecgloss.data.synthetic.population import LVH_THRESHOLD, LatentState, RiskFactors
+from ecgloss.data.synthetic.rhythm import RhythmTraits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +31,7 @@ class Patient:
 
     Attributes:
         factors: Risk factors.
-        latent: Latent damage.
+        latent: Latent disease.
         heart: Anatomy and conduction.
         traits: Rate, variability, ectopy.
         chest_gain: (6,) factor on V1..V6 from the chest wall.
@@ -42,7 +45,7 @@ class Patient:
 
 
 def draw_patient(factors: RiskFactors, latent: LatentState, rng: np.random.Generator) -> Patient:
-    """A heart for these risk factors: documented links plus individual variation that has nothing to do with risk."""
+    """Draw a heart: the effects of risk that `cohort` documents, plus individual variation unrelated to risk."""
     female = factors.sex == "female"
     older = factors.age - 58
     pr, conduction, qtc, wall = rng.standard_normal(4)
@@ -57,13 +60,13 @@ def draw_patient(factors: RiskFactors, latent: LatentState, rng: np.random.Gener
 
 
 def _conduction(factors: RiskFactors, latent: LatentState) -> float:
-    """Mean factor on the QRS timing: women's QRS is about 8 ms shorter."""
+    """Return the mean factor on the timing and width of the QRS waves; women's QRS is about 8 ms shorter."""
     sex = -0.04 if factors.sex == "female" else 0.04
     return 0.99 + sex + 0.035 * latent.burden + 0.02 * latent.lv_mass
 
 
 def _draw_traits(factors: RiskFactors, latent: LatentState, rng: np.random.Generator) -> RhythmTraits:
-    """Rate rises with smoking and diabetes, variability falls with age and diabetes, ectopy rises with burden."""
+    """Draw rate (higher with smoking, diabetes), variability (lower with age, diabetes) and ectopy (with fibrosis)."""
     older = factors.age - 58
     rate, smoking, variability, pvc, pac = rng.standard_normal(5)
     rate = 67 + 2 * (factors.sex == "female") + 9 * rate
@@ -78,7 +81,7 @@ def _draw_traits(factors: RiskFactors, latent: LatentState, rng: np.random.Gener
 
 
 def _draw_dipoles(factors: RiskFactors, latent: LatentState, rng: np.random.Generator) -> Array:
-    """(3 origins, 9 waves, 3) dipoles in mV."""
+    """Draw the dipoles, (3 origins, 9 waves, 3 axes) in mV."""
     older = factors.age - 58
     lvh = max(0.0, latent.lv_mass - LVH_THRESHOLD)
     strain = max(0.0, latent.lv_mass - 0.8) * np.exp(0.5 * rng.standard_normal())
@@ -107,6 +110,6 @@ def _draw_dipoles(factors: RiskFactors, latent: LatentState, rng: np.random.Gene
 
 
 def _direction(rng: np.random.Generator) -> Array:
-    """Uniform on the sphere."""
+    """Draw a unit vector, (3,), uniform on the sphere."""
     vector = rng.standard_normal(3)
     return np.asarray(vector / np.linalg.norm(vector))

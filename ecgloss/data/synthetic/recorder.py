@@ -1,4 +1,4 @@
-"""The recorder of the synthetic cohort: electrodes on a chest, their disturbances, twelve leads out."""
+"""The recorder of the synthetic cohort: electrode placement, disturbances, and the twelve leads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MUSCLE_BAND = (15.0, 120.0)
 
 
 def twelve_leads(independent: Array) -> npt.NDArray[np.float32]:
-    """I, II, V1..V6 (8, samples) to the 12 leads in float32: III, aVR, aVL, aVF by Einthoven and Goldberger."""
+    """Compute the 12 leads in float32 from I, II, V1..V6, (8, samples); I and II determine III, aVR, aVL and aVF."""
     independent = independent.astype(np.float32)
     one, two = independent[:2]
     half = np.float32(0.5)
@@ -41,12 +41,12 @@ def twelve_leads(independent: Array) -> npt.NDArray[np.float32]:
 
 
 def placement_gain(chest_gain: Array, rng: np.random.Generator) -> Array:
-    """(8,) gain of I, II, V1..V6 in one recording: the patient's chest wall, and where the electrodes landed today."""
+    """Draw the gain of I, II, V1..V6 in one recording, (8,): chest wall, and placement of the electrodes."""
     return np.concatenate([np.ones(2), chest_gain]) * np.exp(np.repeat([0.05, 0.10], [2, 6]) * rng.standard_normal(8))
 
 
 def disturbances(n_samples: int, sampling_rate: float, breath: Array, rng: np.random.Generator) -> Array:
-    """(8, n_samples) mV: baseline wander, muscle noise and mains hum as picked up by nine electrodes.
+    """Draw baseline wander, muscle noise and mains hum of nine electrodes, as (8, n_samples) in mV of I, II, V1..V6.
 
     The strength of each kind differs from recording to recording (log-normal around 40, 12 and 4 microvolts); the
     recorder's anti-alias filter removes what lies above 0.45 of the sampling rate.
@@ -63,7 +63,7 @@ def disturbances(n_samples: int, sampling_rate: float, breath: Array, rng: np.ra
 
 
 def _wander(time: Array, breath: Array, rng: np.random.Generator) -> Array:
-    """(9, samples), spread about 1: breathing moves all electrodes a little differently, drift moves each alone."""
+    """Draw baseline wander, (9, samples) of spread about 1: breathing in all electrodes, and a drift in each."""
     frequency = rng.uniform(0.03, 0.4, (2, 9, 1))
     phase = rng.uniform(0, 2 * np.pi, (2, 9, 1))
     drift = (rng.standard_normal((2, 9, 1)) * np.sin(2 * np.pi * frequency * time + phase)).sum(axis=0)
@@ -71,7 +71,7 @@ def _wander(time: Array, breath: Array, rng: np.random.Generator) -> Array:
 
 
 def _muscle(n_samples: int, sampling_rate: float, rng: np.random.Generator) -> Array:
-    """(9, samples) Gaussian noise of 15-120 Hz; its density, not its power, is the same at every sampling rate."""
+    """Draw Gaussian noise of 15-120 Hz, (9, samples), with the same spectral density at every sampling rate."""
     spectrum = np.fft.rfft(rng.standard_normal((9, n_samples)), axis=1)
     frequency = np.fft.rfftfreq(n_samples, 1 / sampling_rate)
     low, high = MUSCLE_BAND

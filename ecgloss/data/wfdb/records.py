@@ -1,7 +1,7 @@
-"""Reading of WFDB records: checked, in mV, with normalised lead names.
+"""Reading of WFDB records in mV, with normalised lead names.
 
-The header's text is examined by `ecgloss.data.headers` before ``wfdb`` opens anything; afterwards the samples
-are compared with the header's checksums.
+`ecgloss.data.wfdb.headers` checks the header before the ``wfdb`` library opens anything. The size of a signal file is
+checked before memory for the announced length is allocated, and the samples are compared with the header's checksums.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from ecgloss._extras import require
-from ecgloss.data.headers import NO_SIGNAL, InvalidRecordError, segments, specification_lines, units
 from ecgloss.data.recording import normalise_lead
+from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, segments, specification_lines, units
 
 #: Millivolt per unit, by the unit's lower-case name; channels in any other unit are not ECG leads.
 MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
 _BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
-_MOST_SAMPLES = 2**28  # where no file size bounds the announced length: twelve leads, 12 hours at 500 Hz
+_MOST_SAMPLES = 2**28  # limit where no file size bounds the announced length: twelve leads, 12 hours at 500 Hz
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class WfdbRecord:
         signal: ``(leads, samples)`` float32 in mV, NaN where missing.
         leads: Normalised lead names.
         sampling_rate: In Hz.
-        digital: ``(leads, samples)`` integers as stored, for databases whose gains are not to be trusted; None
-            for records of several segments or rates.
+        digital: ``(leads, samples)`` integers as stored, for databases whose headers state wrong gains; None for
+            records of several segments or rates.
     """
 
     signal: np.ndarray
@@ -63,7 +63,7 @@ def read_record(header: Path) -> WfdbRecord:
         >>> read_record(Path("missing.hea"))
         Traceback (most recent call last):
         ...
-        ecgloss.data.headers.InvalidRecordError: missing.hea is missing
+        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
     wfdb = require("wfdb", "data")
     lines = specification_lines(header)
@@ -125,7 +125,7 @@ def _read_segments(wfdb: Any, header: Path, lines: list[str]) -> WfdbRecord:
             raise InvalidRecordError(f"{segment.name} is a segment and has segments itself")
         if not "".join(units(inner)).isascii():
             raise InvalidRecordError(f"{segment.name}: unit µV in a record of several segments")
-        if parsed.seg_len[i] > 0:  # the first of a variable layout only describes the signals
+        if parsed.seg_len[i] > 0:  # a first segment of length 0 only describes the signals
             _read_single(wfdb, segment, inner)
     record = wfdb.rdrecord(str(header.with_suffix("")), physical=True, m2s=True)
     keep = [i for i, unit in enumerate(record.units) if str(unit).lower() in MILLIVOLTS]

@@ -1,4 +1,4 @@
-"""When the heart of the synthetic cohort beats, and from where."""
+"""Times and origins of the beats of a synthetic recording."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ SINUS, PAC, PVC = 0, 1, 2
 """Origin of a beat: sinus node, premature atrial, premature ventricular."""
 
 EDGE = 0.8
-"""Seconds simulated on either side of the recording, so that waves of beats outside still reach into it."""
+"""Seconds simulated before and after the recording: waves of beats outside reach into it."""
 
 
 @dataclass(frozen=True)
 class RhythmTraits:
-    """Mean rate (1/min), relative spread of the RR intervals, and the chance that a beat is premature."""
+    """What the beats of one patient are drawn from.
+
+    Attributes:
+        rate: Mean rate, 1/min.
+        variability: Standard deviation of the RR intervals as a fraction of their mean, approximately.
+        pvc_probability: Probability that a sinus beat is followed by a premature ventricular beat.
+        pac_probability: Probability that a sinus beat is followed by a premature atrial beat.
+    """
 
     rate: float
     variability: float
@@ -29,7 +36,14 @@ class RhythmTraits:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """R peak times (s, from the start of the recording), origins, and the breathing that paced them."""
+    """Beats of one recording.
+
+    Attributes:
+        times: (B,) R peaks, s from the start of the recording.
+        origins: (B,) `SINUS`, `PAC` or `PVC`.
+        breathing_rate: Hz.
+        breathing_phase: Phase of the breathing at the start, rad.
+    """
 
     times: npt.NDArray[np.float64]
     origins: npt.NDArray[np.int64]
@@ -37,26 +51,26 @@ class Rhythm:
     breathing_phase: float
 
     def inside(self, seconds: float) -> npt.NDArray[np.bool_]:
-        """Which beats have their R peak within the recording."""
+        """Return (B,) whether the R peak lies within the recording."""
         return (self.times >= 0) & (self.times < seconds)
 
     def heart_rate(self, seconds: float) -> float:
-        """Mean rate (1/min) over the beats within the recording, premature ones included."""
+        """Return the mean rate (1/min) over the beats within the recording, premature ones included."""
         times = self.times[self.inside(seconds)]
         return float(60 * (len(times) - 1) / (times[-1] - times[0]))
 
     def ectopy(self, seconds: float) -> tuple[str, ...]:
-        """Kinds of premature beats whose R peak lies within the recording."""
+        """Return the kinds of premature beats whose R peak lies within the recording: "PAC", "PVC"."""
         origins = self.origins[self.inside(seconds)]
         return tuple(name for name, origin in (("PAC", PAC), ("PVC", PVC)) if (origins == origin).any())
 
     def breath(self, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Chest excursion in [-1, 1] at the given times."""
+        """Return the excursion of the chest, in [-1, 1], at the given times in s."""
         return np.sin(2 * np.pi * self.breathing_rate * times + self.breathing_phase)
 
 
 def draw_rhythm(traits: RhythmTraits, seconds: float, rng: np.random.Generator) -> Rhythm:
-    """A beat-by-beat series with respiratory (0.2-0.33 Hz) and 0.1 Hz modulation, jitter and premature beats.
+    """Draw the beats: RR intervals with respiratory (0.2-0.33 Hz) and 0.1 Hz modulation, jitter and premature beats.
 
     A PVC leaves the sinus node undisturbed (the next sinus beat comes when it would have: full compensatory pause);
     a PAC resets it (the pause is shorter).

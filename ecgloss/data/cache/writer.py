@@ -1,122 +1,28 @@
-"""The converted cache: flat int16 shards that are memory-mapped, a Parquet index and a JSON description.
-
-Layout of a cache folder:
-
-- ``cache.json``: format version, preprocessing, source, card, skipped records, fingerprint, shard sizes.
-- ``index.parquet``: one row per recording (see `columns`).
-- ``shard-00000.npy``, ...: one-dimensional little-endian int16. A recording is one run, lead after lead, at most
-  about 256 MiB per shard. Signals are stored *after* preprocessing, each lead scaled to 32,000 counts.
-
-The files are only ever written to a new folder by `CacheWriter`, and renamed by the caller when complete.
-"""
+"""Writing of a converted cache, file by file; `ecgloss.data.cache.format` says what the files hold."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecgloss._extras import require
+from ecgloss.data.cache.format import DESCRIPTION, INDEX, CacheInfo, columns, fingerprint, stored_counts
 from ecgloss.data.duplicates import groups, signature
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Recording, Skipped
 
-FORMAT = 1
-DESCRIPTION, INDEX = "cache.json", "index.parquet"
-FULL_SCALE = 32_000
+FULL_SCALE = 32_000  # counts at the largest absolute value of a lead
 SHARD_SAMPLES = 2**27  # 256 MiB of int16
-_FLAT_MV = 1e-9  # below this a lead is zero, and a gain would be infinite
-
-
-@dataclass(frozen=True)
-class CacheInfo:
-    """Contents of ``cache.json``.
-
-    Attributes:
-        preprocessing: What was done to the signals.
-        source: Where they come from.
-        card: Name of the card that read them.
-        skipped: Records that could not be used.
-        fingerprint: SHA-256 over preprocessing and index.
-        shards: File name and number of samples of every shard.
-
-    Example:
-        >>> CacheInfo(Preprocessing(), "db", "wfdb", (), "", ()).card
-        'wfdb'
-    """
-
-    preprocessing: Preprocessing
-    source: str
-    card: str
-    skipped: tuple[Skipped, ...]
-    fingerprint: str
-    shards: tuple[tuple[str, int], ...]
-
-
-def columns() -> Any:
-    """Return the schema of the index.
-
-    ``gain`` is counts per mV for every lead; ``checksum`` the CRC-32 of the recording's int16 samples; ``labels``
-    (task to list of labels) and ``values`` (task to number) are JSON objects; ``shard`` and ``offset`` say where
-    the recording begins.
-
-    Example:
-        >>> columns().names[:4]
-        ['name', 'patient', 'group', 'leads']
-    """
-    pa = require("pyarrow", "data")
-    text, number, integer = pa.string(), pa.float64(), pa.int64()
-    return pa.schema(
-        [
-            ("name", text),
-            ("patient", text),
-            ("group", text),
-            ("leads", pa.list_(text)),
-            ("n_samples", integer),
-            ("source_rate", number),
-            ("age", number),
-            ("sex", text),
-            ("smoker", pa.bool_()),
-            ("diabetes", pa.bool_()),
-            ("sbp", number),
-            ("total_chol", number),
-            ("hdl_chol", number),
-            ("shard", integer),
-            ("offset", integer),
-            ("gain", pa.list_(number)),
-            ("checksum", integer),
-            ("labels", text),
-            ("values", text),
-        ]
-    )
-
-
-def fingerprint(rows: Sequence[dict[str, Any]], preprocessing: Preprocessing) -> str:
-    """Hash everything that makes a dataset what it is; where the samples lie in the shards does not count.
-
-    Args:
-        rows: Rows of the index.
-        preprocessing: What was done to the signals.
-
-    Example:
-        >>> len(fingerprint([], Preprocessing()))
-        64
-    """
-    digest = hashlib.sha256(json.dumps(preprocessing.to_json(), sort_keys=True).encode())
-    for row in rows:
-        content = {key: value for key, value in row.items() if key not in ("shard", "offset")}
-        digest.update(json.dumps(content, sort_keys=True).encode())
-    return digest.hexdigest()
+_FLAT_MV = 1e-9  # a lead whose largest absolute value is below this is stored with gain 1
 
 
 class CacheWriter:
-    """Writes a cache into an empty folder.
+    """Writes a cache into an empty folder: `add` every recording, then `finish`.
 
     Args:
         folder: An existing, empty folder.
@@ -184,13 +90,22 @@ class CacheWriter:
         self._signatures.append(signature(recording.leads, recording.signal, self._preprocessing.sampling_rate))
 
     def finish(self, *, source: str, card: str, skipped: Sequence[Skipped]) -> CacheInfo:
-        """Find duplicates and write what is left: the last shard, the index and the description."""
+        """Write the last shard, find duplicates, write the index and the description.
+
+        Args:
+            source: Where the recordings come from.
+            card: Name of the database card that read them.
+            skipped: Records that could not be used.
+
+        Returns:
+            What the description holds.
+        """
         self._flush()
         shards = [np.load(self._folder / name, mmap_mode="r", allow_pickle=False) for name, _ in self._shards]
 
         def read(i: int) -> tuple[Sequence[str], np.ndarray]:
             row = self._rows[i]
-            return row["leads"], run(shards[row["shard"]], row) / np.array(row["gain"])[:, None]
+            return row["leads"], stored_counts(shards[row["shard"]], row) / np.array(row["gain"])[:, None]
 
         patients = [row["patient"] for row in self._rows]
         for row, group in zip(self._rows, groups(patients, np.array(self._signatures), read)):
@@ -206,16 +121,7 @@ class CacheWriter:
             fingerprint(self._rows, self._preprocessing),
             tuple(self._shards),
         )
-        description = {
-            "format": FORMAT,
-            "preprocessing": info.preprocessing.to_json(),
-            "source": info.source,
-            "card": info.card,
-            "skipped": [{"name": skip.name, "reason": skip.reason} for skip in info.skipped],
-            "fingerprint": info.fingerprint,
-            "shards": [{"name": name, "samples": samples} for name, samples in info.shards],
-        }
-        (self._folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+        (self._folder / DESCRIPTION).write_text(json.dumps(info.to_json(), indent=1), encoding="utf-8")
         return info
 
     def _flush(self) -> None:
@@ -225,26 +131,18 @@ class CacheWriter:
             self._used = 0
 
     def _save(self, samples: np.ndarray) -> None:
-        """Write one shard."""
+        """Write one shard and note its name and size."""
         name = f"shard-{len(self._shards):05d}.npy"
         np.save(self._folder / name, samples, allow_pickle=False)
         self._shards.append((name, samples.size))
 
 
-def run(shard: np.ndarray, row: Any) -> np.ndarray:
-    """Return the counts of one recording as ``(leads, samples)``.
-
-    Example:
-        >>> run(np.arange(8), {"leads": ["I", "II"], "n_samples": 3, "offset": 1}).tolist()
-        [[1, 2, 3], [4, 5, 6]]
-    """
-    shape = (len(row["leads"]), int(row["n_samples"]))
-    start = int(row["offset"])
-    return shard[start : start + shape[0] * shape[1]].reshape(shape)
-
-
 def _quantise(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale every lead to the full range: an amplitude-blind step, so 11 mV and 0.1 mV keep the same detail."""
+    """Scale every lead to the full range, so that a lead of 0.1 mV keeps as much detail as one of 11 mV.
+
+    Returns:
+        ``(leads, samples)`` int16 counts, and ``(leads,)`` counts per mV.
+    """
     peak = np.abs(signal).max(axis=1).astype(np.float64)
     gain = np.where(peak > _FLAT_MV, FULL_SCALE / np.maximum(peak, _FLAT_MV), 1.0)
     return np.rint(signal * gain[:, None]).astype("<i2"), gain

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ecgloss.data.fields import age_and_sex, comment_value, parse_age, parse_sex, read_table
+from ecgloss.data.wfdb.fields import age_and_sex, comment_value, parse_age, parse_sex, read_table
 
 
 @pytest.mark.parametrize(("text", "age"), [("90", 90), (">89", 90), (">89\n", 90), ("> 89", 90), ("300", 90), ("0", 0)])

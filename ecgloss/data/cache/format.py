@@ -1,0 +1,163 @@
+"""What the files of a converted cache hold.
+
+Layout of a cache folder:
+
+- ``cache.json``: format version, preprocessing, source, card, skipped records, fingerprint, shard sizes (`CacheInfo`).
+- ``index.parquet``: one row per recording (`columns`).
+- ``shard-00000.npy``, ...: one-dimensional little-endian int16 arrays of at most 256 MiB. The samples of a recording
+  are contiguous, lead after lead, *after* preprocessing, each lead scaled to a maximum of 32,000 counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ecgloss._extras import require
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import Skipped
+
+FORMAT = 1
+DESCRIPTION, INDEX = "cache.json", "index.parquet"
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Contents of ``cache.json``.
+
+    Attributes:
+        preprocessing: What was done to the signals.
+        source: Where they come from.
+        card: Name of the database card that read them.
+        skipped: Records that could not be used.
+        fingerprint: SHA-256 over preprocessing and index.
+        shards: File name and number of samples of every shard.
+
+    Example:
+        >>> CacheInfo(Preprocessing(), "db", "wfdb", (), "", ()).card
+        'wfdb'
+    """
+
+    preprocessing: Preprocessing
+    source: str
+    card: str
+    skipped: tuple[Skipped, ...]
+    fingerprint: str
+    shards: tuple[tuple[str, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the JSON file.
+
+        Example:
+            >>> CacheInfo(Preprocessing(), "db", "wfdb", (), "", ()).to_json()["format"]
+            1
+        """
+        return {
+            "format": FORMAT,
+            "preprocessing": self.preprocessing.to_json(),
+            "source": self.source,
+            "card": self.card,
+            "skipped": [{"name": skip.name, "reason": skip.reason} for skip in self.skipped],
+            "fingerprint": self.fingerprint,
+            "shards": [{"name": name, "samples": samples} for name, samples in self.shards],
+        }
+
+    @classmethod
+    def from_json(cls, fields: Any) -> CacheInfo:
+        """Build from what `to_json` returned, of the same format version.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: If a field is missing or of the wrong kind.
+
+        Example:
+            >>> info = CacheInfo(Preprocessing(), "db", "wfdb", (), "", (("shard-00000.npy", 500),))
+            >>> CacheInfo.from_json(info.to_json()) == info
+            True
+        """
+        return cls(
+            Preprocessing.from_json(fields["preprocessing"]),
+            str(fields["source"]),
+            str(fields["card"]),
+            tuple(Skipped(str(skip["name"]), str(skip["reason"])) for skip in fields["skipped"]),
+            str(fields["fingerprint"]),
+            tuple((str(shard["name"]), int(shard["samples"])) for shard in fields["shards"]),
+        )
+
+
+def columns() -> Any:
+    """Return the schema of the index.
+
+    ``gain`` is counts per mV, one number per lead; ``checksum`` the CRC-32 of the recording's int16 samples;
+    ``labels`` (task to list of labels) and ``values`` (task to number) are JSON objects; ``shard`` is the number of
+    the shard, ``offset`` the position of the recording's first sample in it.
+
+    Example:
+        >>> columns().names[:4]
+        ['name', 'patient', 'group', 'leads']
+    """
+    pa = require("pyarrow", "data")
+    text, number, integer = pa.string(), pa.float64(), pa.int64()
+    return pa.schema(
+        [
+            ("name", text),
+            ("patient", text),
+            ("group", text),
+            ("leads", pa.list_(text)),
+            ("n_samples", integer),
+            ("source_rate", number),
+            ("age", number),
+            ("sex", text),
+            ("smoker", pa.bool_()),
+            ("diabetes", pa.bool_()),
+            ("sbp", number),
+            ("total_chol", number),
+            ("hdl_chol", number),
+            ("shard", integer),
+            ("offset", integer),
+            ("gain", pa.list_(number)),
+            ("checksum", integer),
+            ("labels", text),
+            ("values", text),
+        ]
+    )
+
+
+def fingerprint(rows: Sequence[dict[str, Any]], preprocessing: Preprocessing) -> str:
+    """Return the SHA-256 of the preprocessing and of all columns of the index but ``shard`` and ``offset``.
+
+    Two caches with the same fingerprint hold the same dataset, even if their shards are cut differently.
+
+    Args:
+        rows: Rows of the index.
+        preprocessing: What was done to the signals.
+
+    Example:
+        >>> len(fingerprint([], Preprocessing()))
+        64
+    """
+    digest = hashlib.sha256(json.dumps(preprocessing.to_json(), sort_keys=True).encode())
+    for row in rows:
+        content = {key: value for key, value in row.items() if key not in ("shard", "offset")}
+        digest.update(json.dumps(content, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def stored_counts(shard: np.ndarray, row: Any) -> np.ndarray:
+    """Return the int16 counts of one recording as ``(leads, samples)``, a view of its shard.
+
+    Args:
+        shard: All samples of the shard.
+        row: The recording's row of the index.
+
+    Example:
+        >>> stored_counts(np.arange(8), {"leads": ["I", "II"], "n_samples": 3, "offset": 1}).tolist()
+        [[1, 2, 3], [4, 5, 6]]
+    """
+    shape = (len(row["leads"]), int(row["n_samples"]))
+    start = int(row["offset"])
+    return shard[start : start + shape[0] * shape[1]].reshape(shape)
