@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
 from ecgloss.engine import availability, chunked, extension, ops, reference
-from ecgloss.engine.normalise import first_order, normalise
+from ecgloss.engine.normalise import first_order, normalise, without_autocast
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, Rule, is_weighted
 
@@ -20,6 +20,7 @@ _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "r
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
 MOST_EXCLUDED = 2  # shifts a tile of the Triton kernels checks for
+FEW_PAIRS = 2**20  # 4 MiB per matrix in fp32: to store S takes less time than to compute it twice
 
 
 def pair_stats(
@@ -43,7 +44,8 @@ def pair_stats(
         alignment: Ask for the mean of (S^ - T)^2 with S^ = S (``"cosine"``) or S min-max scaled over all N^2 entries
             (``"minmax"``); the rule must then have weights W (:class:`~ecgloss.pairs.WeightedRule`) and be square.
         term_weights: The weights with which :meth:`PairStats.loss` will be called: kernels then have it ready.
-        backend: ``"auto"`` (C++ kernels for CPU tensors, Triton kernels for CUDA tensors, ``"chunked"`` elsewhere),
+        backend: ``"auto"`` (C++ kernels for CPU tensors, Triton kernels for CUDA tensors; elsewhere ``"chunked"``, or
+            ``"reference"`` for up to 2^20 pairs),
             ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; the environment variable ECGLOSS_BACKEND
             overrides ``"auto"``.
 
@@ -86,8 +88,8 @@ def checked_pair_stats(
         return ops.pair_stats(name, first, second, k, temperature, rule, alignment, term_weights)
     rows = first if second is None else torch.cat([first, second])
     # Normalising and summing in half precision would lose the loss.
-    with torch.autocast(rows.device.type, enabled=False):
-        unit, columns = _unit(rows), None if k is None else _unit(k)
+    with without_autocast(rows.device.type):
+        unit, columns = normalise(rows), None if k is None else normalise(k)
         if isinstance(temperature, Tensor):
             tau = first_order(temperature) if temperature.requires_grad else temperature
             tau = tau.to(device=unit.device, dtype=unit.dtype)
@@ -128,15 +130,16 @@ def select_backend(
 
 
 def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
-    """The quickest backend for embeddings."""
+    """The quickest backend for embeddings, of those that keep to O(N D) memory or a few MiB."""
     if device.type == "cpu":
         if availability.EXTENSION is not None:
             return _kernels()
         if not torch.compiler.is_compiling():
             _announce_fallback()
-        return "chunked"
-    fits = availability.triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None
-    return "triton" if fits else "chunked"
+    elif availability.triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None:
+        return "triton"
+    few = rule is not None and rule.layout.n_rows * rule.layout.n_columns <= FEW_PAIRS
+    return "reference" if few else "chunked"
 
 
 def _kernels() -> str:
@@ -171,16 +174,11 @@ def _fits_tiles(rule: Rule) -> bool:
 def _announce_fallback() -> None:
     """Once per process."""
     warnings.warn(
-        f'ecgloss: the C++ extension was {extension.NOT_BUILT}, so backend="auto" uses the slower chunked backend; '
+        f'ecgloss: the C++ extension was {extension.NOT_BUILT}, so backend="auto" uses slower ones of plain torch; '
         "see `ecgloss info`",
         RuntimeWarning,
         stacklevel=5,  # the line that called the loss
     )
-
-
-def _unit(z: Tensor) -> Tensor:
-    """Normalised rows whose gradient refuses to be differentiated."""
-    return normalise(first_order(z) if z.requires_grad else z)
 
 
 def _check_embeddings(q: Tensor, q2: Tensor | None, k: Tensor | None, layout: Layout) -> None:

@@ -5,6 +5,7 @@ S = q k^T, s = S / tau, omega, w and W from the rule, T = 1 - W; nothing is rear
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ecgloss.engine.stats import PairStats, stretch_and_start
-from ecgloss.pairs import Rule, is_weighted
+from ecgloss.pairs import Layout, Rule, is_weighted
 
 
 def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignment: str | None) -> PairStats:
@@ -29,11 +30,10 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
         The statistics.
     """
     layout = rule.layout
-    rows = torch.arange(layout.n_rows, device=q.device)
+    rows, excluded, positive = _columns(layout, q.device)
     similarities = q @ (q if k is None else k).T  # (N, M)
     logits = similarities / tau
     relations = rule.relations(rows, q.dtype)
-    excluded = layout.excluded_columns(rows)
 
     negatives = logits if relations.log_weight is None else logits + relations.log_weight
     if relations.negative is not None:
@@ -43,8 +43,8 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     if relations.positive is not None:
         weight = relations.positive.scatter(1, excluded, 0.0)
         positives = (weight * logits).sum(1), logsumexp(logits + torch.log(weight)), weight.sum(1)
-    elif layout.positive is not None:
-        single = logits.gather(1, layout.positive_columns(rows)[:, None])[:, 0]
+    elif positive is not None:
+        single = logits.gather(1, positive)[:, 0]
         positives = single, single, torch.ones_like(single)
     else:
         none = torch.zeros_like(negative_lse)
@@ -56,6 +56,23 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     stretch, start = stretch_and_start(alignment, similarities.min(), similarities.max())
     target = 1 - rule.weight(rows, q.dtype)
     return PairStats(statistics, alignment=(stretch * (similarities - start) - target).square().mean())
+
+
+def _columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All rows (N,), the columns excluded for each (N, E), and its positive (N, 1) where the layout has one."""
+    return _new_columns(layout, device) if torch.compiler.is_compiling() else _known_columns(layout, device)
+
+
+def _new_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    rows = torch.arange(layout.n_rows, device=device)
+    positive = None if layout.positive is None else layout.positive_columns(rows)[:, None]
+    return rows, layout.excluded_columns(rows), positive
+
+
+@functools.lru_cache(maxsize=8)  # the layout is the same from batch to batch
+def _known_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    with torch.inference_mode(False):  # inference tensors could not be saved for a backward pass later on
+        return _new_columns(layout, device)
 
 
 def logsumexp(x: Tensor) -> Tensor:

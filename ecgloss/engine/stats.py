@@ -63,8 +63,13 @@ class PairStats:
         """contrastive_weight * L_w + alignment_weight * L_d, 0-d."""
         if self.fused_loss is not None and self.term_weights == (contrastive_weight, alignment_weight):
             return self.fused_loss
-        loss = contrastive_weight * self.contrastive()
-        return loss if self.alignment is None else loss + alignment_weight * self.alignment
+        loss = _scaled(self.contrastive(), contrastive_weight)
+        return loss if self.alignment is None else loss + _scaled(self.alignment, alignment_weight)
+
+
+def _scaled(term: Tensor, weight: float) -> Tensor:
+    """weight * term, without an operation where the weight is 1."""
+    return term if weight == 1.0 else weight * term
 
 
 def stretch_and_start(alignment: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class RiskPairs:
     layout: Layout
     weights: RiskWeights
     norm: str
+    _last_tile: list[tuple[Tensor, torch.dtype, Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_option("norm", self.norm, WEIGHT_NORMS)
@@ -92,10 +93,19 @@ class RiskPairs:
         return Relations(log_weight=self._spread(log_weight))
 
     def _tile(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """W of the rows against the samples of one view, or against the columns of a rectangular layout."""
+        """W of the rows against the samples of one view, or against the columns of a rectangular layout.
+
+        The last one is kept: an engine asks for the relations and for the weights of the same rows.
+        """
+        if self._last_tile and self._last_tile[0][0] is rows and self._last_tile[0][1] == dtype:
+            return self._last_tile[0][2]
         if self.layout.square:
-            return self.weights.matrix.tile(rows % self.weights.n_samples, dtype)
-        return self.weights.matrix.tile(rows, dtype)[:, self.layout.n_rows :]
+            tile = self.weights.matrix.tile(rows % self.weights.n_samples, dtype)
+        else:
+            tile = self.weights.matrix.tile(rows, dtype)[:, self.layout.n_rows :]
+        if not torch.compiler.is_compiling():
+            self._last_tile[:] = [(rows, dtype, tile)]
+        return tile
 
     def _spread(self, tile: Tensor) -> Tensor:
         """The same for all columns, (R, M)."""
