@@ -61,7 +61,8 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
         with torch.no_grad():
-            dz = _through_sphere(g, *ctx.saved_tensors, dtype=ctx.dtype)
+            unit, norm = ctx.saved_tensors
+            dz = _through_sphere(g, unit, norm, ctx.dtype)
         return refuse_gradient(dz.requires_grad_()) if torch.is_grad_enabled() else dz  # create_graph=True
 
 

@@ -38,7 +38,9 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     negatives = logits if relations.log_weight is None else logits + relations.log_weight
     if relations.negative is not None:
         negatives = negatives.masked_fill(~relations.negative, -torch.inf)
-    negative_lse = logsumexp(negatives.scatter(1, excluded, -torch.inf))
+    all_count = relations.log_weight is None and relations.negative is None and layout.n_compared > 0
+    log_sum = rows_logsumexp if all_count else logsumexp
+    negative_lse = log_sum(negatives.scatter(1, excluded, -torch.inf))
 
     if relations.positive is not None:
         weight = relations.positive.scatter(1, excluded, 0.0)
@@ -73,6 +75,11 @@ def _new_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, 
 def _known_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     with torch.inference_mode(False):  # inference tensors could not be saved for a backward pass later on
         return _new_columns(layout, device)
+
+
+def rows_logsumexp(x: Tensor) -> Tensor:
+    """log sum_k e^x_k of each row, (N,); quicker, for rows that are not -inf alone."""
+    return torch.logsumexp(x, dim=1)
 
 
 def logsumexp(x: Tensor) -> Tensor:

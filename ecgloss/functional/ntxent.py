@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import _validate
-from ecgloss.engine import pair_stats
+from ecgloss.engine.dispatch import checked_pair_stats
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.functional.rows import RowTerms, check_reduction, gather_weight, reduce_rows, single_positive
 from ecgloss.pairs import view_pairs
@@ -94,7 +94,7 @@ def ntxent(
     weight = gather_weight(weight, len(z1), group)
     if group is not None:
         z1, z2 = gather_rows(z1, group), gather_rows(z2, group)
-    stats = pair_stats((z1, z2), None, temperature, view_pairs(z1.shape[0]), backend=backend)
+    stats = checked_pair_stats(z1, z2, None, temperature, view_pairs(z1.shape[0]), backend=backend)
     if reduction == "mean" and weight is None and not return_terms:
         return stats.loss()
     rows, lse = single_positive(stats)
