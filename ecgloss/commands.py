@@ -132,8 +132,8 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
 
 
 def _evaluate(config: Namespace) -> int:
-    from ecgloss.evaluate.linear import evaluate_linear
-    from ecgloss.evaluate.summary import evaluation_report
+    from ecgloss.evaluate.evaluation import evaluate_linear
+    from ecgloss.evaluate.report import evaluation_report
 
     if not 0 < config.label_fraction <= 1:
         raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")

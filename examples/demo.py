@@ -23,10 +23,10 @@ from ecgloss._files import write_json
 from ecgloss.data import EcgDataset, Split, open_dataset
 from ecgloss.data.augment import Augmentation
 from ecgloss.evaluate.embed import embed
+from ecgloss.evaluate.evaluation import probe_targets
 from ecgloss.evaluate.few_labels import few_label_score
-from ecgloss.evaluate.linear import probe_targets
-from ecgloss.evaluate.report import write_report
-from ecgloss.evaluate.summary import embedding_sections, result_section, training_section, views_section
+from ecgloss.evaluate.html_page import write_report
+from ecgloss.evaluate.report import embedding_sections, result_section, training_section, views_section
 from ecgloss.evaluate.tables import ResultRow, markdown, text
 from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
