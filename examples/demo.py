@@ -55,7 +55,7 @@ def main() -> None:
         config = configuration(options, Path(scratch))
         dataset = open_dataset(config.data, preprocessing=config.preprocessing, cache_dir=config.cache)
         runs = {name: Path(scratch) / name for name in ("simclr", "clef")}
-        train_at_once([replace(config, out=str(run), loss=name) for name, run in runs.items()])  # type: ignore[arg-type]
+        train_at_once([replace(config, out=str(run), loss=name) for name, run in runs.items()])
         encoders = {"random": random_encoder(config.model, 1, options.seed)}
         encoders |= {name: load_encoder(run)[0] for name, run in runs.items()}
         split = Split.load(runs["clef"] / "split.json").align(dataset)

@@ -285,8 +285,8 @@ FAULTS = [
     ),
     Fault(
         "the momentum encoder forgets the first weights",
-        "ecgloss/train/methods/base.py",
-        "copy.n_averaged.fill_(\n        1\n    )",
+        "ecgloss/train/methods/momentum.py",
+        "copy.n_averaged.fill_(1)",
         "copy.n_averaged.fill_(0)",
         "tests/train/test_methods.py",
     ),
