@@ -181,7 +181,7 @@ def evaluate_linear(
 
 
 def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
-    """The split of pretraining for the same data, else a new one; with words for which.
+    """The split of pretraining for the same data, else a new one; and a sentence that says which it is.
 
     In other recordings of the same database, patients the encoder was trained on are kept in the training part.
     """

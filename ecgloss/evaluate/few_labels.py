@@ -1,6 +1,7 @@
-"""Probes with few labels, averaged over several draws of which recordings are labelled.
+"""The score of probes with few labels, averaged over several random choices of the labelled recordings.
 
-With 50 labels the luck of the draw is larger than the differences between encoders; the mean over draws is not.
+With 50 labels, which recordings are drawn changes the score by more than encoders differ; the mean over draws changes
+less.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def _with_both_outcomes(
     dropped: dict[str, str],
     among: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """Classes with both outcomes in the part; the others are written into ``dropped``."""
+    """Classes with positives and negatives in the part; the others go into ``dropped`` with the reason."""
     kept = []
     for c in range(len(names)) if among is None else among:
         positives, n = int(part.targets[:, c].sum()), len(part.targets)
