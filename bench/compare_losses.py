@@ -17,9 +17,8 @@ from typing import Any
 
 from result_files import write_results
 
-from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear
-from ecgloss.evaluate.metrics import Estimate
-from ecgloss.evaluate.probe import plain_estimate
+from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear
+from ecgloss.evaluate.resampling import Estimate
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 
@@ -111,7 +110,7 @@ def main() -> None:
         {
             "loss": s.loss,
             "seed": s.seed,
-            **{m: plain_estimate(s.evaluation.results[m].metrics["auroc"]) for m in (RANDOM, TRAINED)},
+            **{m: s.evaluation.results[m].metrics["auroc"].to_json() for m in (RANDOM, TRAINED)},
         }
         for s in scores
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgloss._files import write_json
-from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear
+from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 

@@ -24,7 +24,10 @@ def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
 
 
 def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
+    from typing import Literal
+
     from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.methods import METHODS, list_methods
 
     parser = _new(
         jsonargparse,
@@ -36,7 +39,10 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--data", type=str, default=None, help="WFDB folder, converted cache, or synthetic[:N[:SEED]].")
     parser.add_argument("--out", type=str, default=None, help="Folder of the run (default: runs/DATA-LOSS).")
     _add_leads(parser)
-    parser.add_class_arguments(PretrainConfig, skip={"data", "out", "leads"}, as_group=False)
+    loss = Literal[tuple(METHODS)]  # type: ignore[valid-type]
+    parser.add_argument("--loss", type=loss, default=PretrainConfig.loss, help=f"The method: {list_methods()}.")
+    for group in PretrainConfig.groups():  # each resolves the names of its types in its own module
+        parser.add_class_arguments(group, skip={"data", "out", "leads", "loss"}, as_group=False)
     return parser
 
 
@@ -55,8 +61,7 @@ def _pretrain(config: Namespace) -> int:
         if given["out"] is None:
             given["out"] = f"runs/{Path(given['data']).resolve().name.replace(':', '-')}-{given['loss']}"
         try:
-            settings = PretrainConfig.from_json(given)
-            settings.clef.resolve(settings.temperature)  # bad values show here, before anything is read or written
+            settings = PretrainConfig.from_json(given)  # bad values show here, before anything is read or written
             _ = settings.preprocessing
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -132,8 +137,8 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
 
 
 def _evaluate(config: Namespace) -> int:
-    from ecgloss.evaluate.linear import evaluate_linear
-    from ecgloss.evaluate.summary import evaluation_report
+    from ecgloss.evaluate.evaluation import evaluate_linear
+    from ecgloss.evaluate.report import evaluation_report
 
     if not 0 < config.label_fraction <= 1:
         raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")

@@ -1,4 +1,4 @@
-"""Figures of what a loss sees in one small batch. (Figures of a finished run are in :mod:`ecgloss.evaluate.plots`.)
+"""Figures of what a loss sees in one small batch. (Figures of a finished run are in :mod:`ecgloss.evaluate.figures`.)
 
 Each function returns a matplotlib ``Figure`` that belongs to the caller alone: no pyplot, nothing stays open.
 """

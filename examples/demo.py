@@ -24,10 +24,10 @@ from ecgloss.data import EcgDataset, Split, open_dataset
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.recording_risk import recording_risks
 from ecgloss.evaluate.embed import embed
+from ecgloss.evaluate.evaluation import probe_targets
 from ecgloss.evaluate.few_labels import few_label_score
-from ecgloss.evaluate.linear import probe_targets
-from ecgloss.evaluate.report import write_report
-from ecgloss.evaluate.summary import embedding_sections, result_section, training_section, views_section
+from ecgloss.evaluate.html_page import write_report
+from ecgloss.evaluate.report import embedding_sections, result_section, training_section, views_section
 from ecgloss.evaluate.tables import ResultRow, markdown, text
 from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
@@ -55,7 +55,7 @@ def main() -> None:
         config = configuration(options, Path(scratch))
         dataset = open_dataset(config.data, preprocessing=config.preprocessing, cache_dir=config.cache)
         runs = {name: Path(scratch) / name for name in ("simclr", "clef")}
-        train_at_once([replace(config, out=str(run), loss=name) for name, run in runs.items()])  # type: ignore[arg-type]
+        train_at_once([replace(config, out=str(run), loss=name) for name, run in runs.items()])
         encoders = {"random": random_encoder(config.model, 1, options.seed)}
         encoders |= {name: load_encoder(run)[0] for name, run in runs.items()}
         split = Split.load(runs["clef"] / "split.json").align(dataset)

@@ -285,8 +285,8 @@ FAULTS = [
     ),
     Fault(
         "the momentum encoder forgets the first weights",
-        "ecgloss/train/methods/base.py",
-        "copy.n_averaged.fill_(\n        1\n    )",
+        "ecgloss/train/methods/momentum.py",
+        "copy.n_averaged.fill_(1)",
         "copy.n_averaged.fill_(0)",
         "tests/train/test_methods.py",
     ),
@@ -308,8 +308,8 @@ FAULTS = [
     Fault(
         "the penalty is chosen on the test recordings",
         "ecgloss/evaluate/probe.py",
-        "[model(x_validation) for model in models], y_validation, kind)",
-        "[model(x_test) for model in models], test.targets[:, trained], kind)",
+        "[model(x_validation) for model in models], y_validation, main)",
+        "[model(x_test) for model in models], test.targets[:, trained], main)",
         "tests/evaluate/test_probe.py",
     ),
     Fault(
@@ -321,24 +321,24 @@ FAULTS = [
     ),
     Fault(
         "ties count as wins in the AUROC",
-        "ecgloss/evaluate/_counted.py",
+        "ecgloss/evaluate/metrics.py",
         "(below + 0.5 * negative)",
         "(below + negative)",
         "tests/evaluate/test_metrics.py",
     ),
     Fault(
         "intervals of 95 % hold 90 %",
-        "ecgloss/evaluate/metrics.py",
+        "ecgloss/evaluate/resampling.py",
         "[(1 - level) / 2, (1 + level) / 2]",
         "[1 - level, level]",
-        "tests/evaluate/test_metrics.py",
+        "tests/evaluate/test_resampling.py",
     ),
     Fault(
         "patients seen in pretraining are tested on",
-        "ecgloss/evaluate/linear.py",
+        "ecgloss/evaluate/evaluation.py",
         "split, moved = split.keep_in_train(dataset, trained)",
         "moved = 0",
-        "tests/evaluate/test_embed_tasks_linear.py",
+        "tests/evaluate/test_evaluation.py",
     ),
 ]
 

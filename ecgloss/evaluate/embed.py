@@ -34,7 +34,7 @@ def embed(
     Args:
         model: A single-lead encoder; it is put into evaluation mode.
         dataset: Recordings with the preprocessing the encoder was trained on.
-        lead: The lead to look at, or ``"all"`` for the mean embedding of all leads of a recording.
+        lead: The lead to embed, or ``"all"`` for the mean embedding of all leads of a recording.
         seconds: Length of the window; shorter recordings are padded with zeros.
         rows: Positions of the recordings; default all.
         batch_size: Windows per forward pass.
@@ -92,7 +92,7 @@ def write_embeddings(
 
 
 def _means(embeddings: NDArray[np.float32], counts: list[int]) -> NDArray[np.float32]:
-    """Means of consecutive runs of rows, whose lengths are ``counts``."""
+    """Means of consecutive groups of rows; ``counts`` holds the sizes of the groups."""
     if not counts or max(counts) == 1:
         return embeddings
     starts = np.cumsum([0, *counts[:-1]])

@@ -1,6 +1,7 @@
-"""Probes with few labels, averaged over several draws of which recordings are labelled.
+"""The score of probes with few labels, averaged over several random choices of the labelled recordings.
 
-With 50 labels the luck of the draw is larger than the differences between encoders; the mean over draws is not.
+With 50 labels, which recordings are drawn changes the score by more than encoders differ; the mean over draws changes
+less.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.splits import Split
-from ecgloss.evaluate.linear import probe_targets, test_truth
-from ecgloss.evaluate.metrics import Estimate, bootstrap, macro_auroc, spearman
+from ecgloss.evaluate.evaluation import probe_targets, test_truth
+from ecgloss.evaluate.metrics import macro_auroc, spearman
+from ecgloss.evaluate.probe_data import REGRESSION
+from ecgloss.evaluate.resampling import Estimate, bootstrap
 from ecgloss.evaluate.tasks import Targets
 
 
@@ -46,7 +49,7 @@ def few_label_score(
         truth, groups = test_truth(targets, dataset, split, probe.classes)
         scores.append(probe.test_scores)
         truths.append(truth)
-    metric = _mean_spearman if targets.kind == "regression" else macro_auroc
+    metric = _mean_spearman if targets.kind == REGRESSION else macro_auroc
     return bootstrap(metric, np.hstack(scores), np.hstack(truths), groups=groups, seed=seed)
 
 

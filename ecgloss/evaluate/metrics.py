@@ -1,51 +1,76 @@
-"""Metrics with patient-level bootstrap intervals.
+"""The metrics of a probe. :data:`METRICS` is the only list of them: the rest of the package asks it.
 
-A bootstrap resample is a row of *counts* (how often each recording was drawn), and a recording drawn twice is
-a recording of weight two. Each metric is therefore written once, with counts, for many resamples at a time; a
-thousand resamples are a few array operations, and the plain value is the one resample with all counts one.
+To add a metric, write its function here and append it to :data:`METRICS`. Every probe of its kinds of task then
+computes it, result files hold it under its name, tables and figures show it under its title.
+
+A bootstrap resample is a row of *counts*: how often each recording was drawn. A recording drawn twice has weight two.
+Each metric below is therefore written once, with counts as weights, for many resamples at a time: counts (b, n),
+predictions and targets (n,) or (n, C) -> values (b,), without gathering or sorting anything per resample. A value that
+a resample does not define (one outcome only, constant ranks) is NaN. The plain value is that of the one resample in
+which all counts are one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecgloss.evaluate import _counted
-from ecgloss.evaluate._counted import Floats
-
-Metric = Callable[..., float]
+from ecgloss.evaluate.probe_data import CLASSIFICATION, REGRESSION
+from ecgloss.evaluate.weighting import (
+    Floats,
+    centred_ranks,
+    check_binary,
+    columns,
+    mean_of_defined,
+    ratio,
+    sort_with_ties,
+    vectors,
+)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A value with its interval.
+class Metric:
+    """A metric, and all that the rest of the package needs to know about it.
 
     Attributes:
-        value: The metric on the data as they are.
-        low: Lower end of the interval, NaN where the bootstrap cannot tell.
-        high: Upper end of the interval, NaN where the bootstrap cannot tell.
-
-    Example:
-        >>> print(Estimate(0.8123, 0.774, 0.8459))
-        0.812 [0.774, 0.846]
-        >>> print(Estimate(float("nan"), float("nan"), float("nan")))
-        n/a
+        name: Its key in results, e.g. ``"auroc"``.
+        title: Its name in tables and figures, e.g. ``"AUROC"``.
+        kinds: The kinds of task it applies to, among "multilabel", "multiclass" and "regression".
+        function: (predictions, targets) -> float. For classification, predictions and targets are (n, C), for
+            regression (n, 1).
+        weighted: The same for a block of bootstrap resamples, (counts, predictions, targets) -> (b,); None:
+            ``function`` is called once per resample, which is slower.
+        needs_decisions: Its predictions are 0/1 decisions instead of scores (classification only).
+        larger_is_better: Whether the larger of two values is the better one.
+        chance: The value that guessing gives, drawn as a dashed line; None draws no line.
     """
 
-    value: float
-    low: float
-    high: float
+    name: str
+    title: str
+    kinds: tuple[str, ...]
+    function: Callable[..., float]
+    weighted: Callable[..., Floats] | None = None
+    needs_decisions: bool = False
+    larger_is_better: bool = True
+    chance: float | None = None
 
-    def __str__(self) -> str:
-        if math.isnan(self.value):
-            return "n/a"
-        if math.isnan(self.low) or math.isnan(self.high):
-            return f"{self.value:.3f} [n/a]"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+    @property
+    def sign(self) -> float:
+        """1 or -1: values times the sign are larger where they are better."""
+        return 1.0 if self.larger_is_better else -1.0
+
+    def best(self, values: Sequence[float]) -> int:
+        """Position of the best value, the first of equals.
+
+        Example:
+            >>> METRICS["mae"].best([0.5, 0.25, 0.25]), METRICS["auroc"].best([0.5, 0.25, 0.25])
+            (1, 0)
+        """
+        return int(np.argmax(self.sign * np.asarray(values)))
 
 
 def macro_auroc(scores: ArrayLike, targets: ArrayLike) -> float:
@@ -65,7 +90,23 @@ def macro_auroc(scores: ArrayLike, targets: ArrayLike) -> float:
         >>> macro_auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
         0.75
     """
-    return float(_counted.macro_auroc(_ones(targets), scores, targets)[0])
+    return _unweighted(_weighted_macro_auroc, scores, targets)
+
+
+def _weighted_macro_auroc(counts: Floats, scores: ArrayLike, targets: ArrayLike) -> Floats:
+    """Mann-Whitney statistic per class: the share of (positive, negative) pairs in the right order."""
+    s, y = columns("scores", scores, "targets", targets)
+    check_binary("targets", y)
+    per_class = np.empty((len(counts), s.shape[1]))
+    for c in range(s.shape[1]):
+        order, starts = sort_with_ties(s[:, c])
+        drawn = counts[:, order]
+        positive = np.add.reduceat(drawn * y[order, c], starts, axis=1)
+        negative = np.add.reduceat(drawn, starts, axis=1) - positive
+        below = np.cumsum(negative, axis=1) - negative
+        wins = (positive * (below + 0.5 * negative)).sum(axis=1)
+        per_class[:, c] = ratio(wins, positive.sum(axis=1) * negative.sum(axis=1))
+    return mean_of_defined(per_class)
 
 
 def macro_f1(predictions: ArrayLike, targets: ArrayLike) -> float:
@@ -85,7 +126,15 @@ def macro_f1(predictions: ArrayLike, targets: ArrayLike) -> float:
         >>> round(macro_f1([1, 1, 0, 0], [1, 0, 0, 1]), 3)
         0.5
     """
-    return float(_counted.macro_f1(_ones(targets), predictions, targets)[0])
+    return _unweighted(_weighted_macro_f1, predictions, targets)
+
+
+def _weighted_macro_f1(counts: Floats, predictions: ArrayLike, targets: ArrayLike) -> Floats:
+    """2 TP / (2 TP + FP + FN) per class."""
+    p, y = columns("predictions", predictions, "targets", targets)
+    check_binary("predictions", p)
+    check_binary("targets", y)
+    return mean_of_defined(ratio(2.0 * (counts @ (p * y)), counts @ p + counts @ y))
 
 
 def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> float:
@@ -99,7 +148,13 @@ def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> float:
         >>> mean_absolute_error([1.0, 4.0], [2.0, 2.0])
         1.5
     """
-    return float(_counted.mean_absolute_error(_ones(targets), predictions, targets)[0])
+    return _unweighted(_weighted_mean_absolute_error, predictions, targets)
+
+
+def _weighted_mean_absolute_error(counts: Floats, predictions: ArrayLike, targets: ArrayLike) -> Floats:
+    """Weighted mean of the absolute errors."""
+    p, y = vectors(predictions, targets)
+    return ratio(counts @ np.abs(p - y), counts.sum(axis=1))
 
 
 def r2(predictions: ArrayLike, targets: ArrayLike) -> float:
@@ -113,7 +168,18 @@ def r2(predictions: ArrayLike, targets: ArrayLike) -> float:
         >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
         1.0
     """
-    return float(_counted.r2(_ones(targets), predictions, targets)[0])
+    return _unweighted(_weighted_r2, predictions, targets)
+
+
+def _weighted_r2(counts: Floats, predictions: ArrayLike, targets: ArrayLike) -> Floats:
+    """1 - residual sum of squares / total sum of squares."""
+    p, y = vectors(predictions, targets)
+    mean = (counts @ y) / counts.sum(axis=1)
+    total = np.einsum("bn,bn->b", counts, (y - mean[:, None]) ** 2)
+    low = np.where(counts > 0, y, math.inf).min(axis=1)
+    high = np.where(counts > 0, y, -math.inf).max(axis=1)
+    total[low == high] = 0.0  # all drawn targets are equal: what is left is the rounding error of the mean
+    return 1.0 - ratio(counts @ (p - y) ** 2, total)
 
 
 def spearman(predictions: ArrayLike, targets: ArrayLike) -> float:
@@ -127,134 +193,57 @@ def spearman(predictions: ArrayLike, targets: ArrayLike) -> float:
         >>> round(spearman([1.0, 2.0, 9.0], [10.0, 20.0, 30.0]), 6)
         1.0
     """
-    return float(_counted.spearman(_ones(targets), predictions, targets)[0])
+    return _unweighted(_weighted_spearman, predictions, targets)
 
 
-def bootstrap(
-    metric: Metric,
-    *arrays: ArrayLike,
-    n_boot: int = 1000,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
-    """Percentile bootstrap interval of a metric (Efron and Tibshirani 1993, chapter 13).
-
-    Patients are resampled when ``groups`` is given, together with all their recordings: recordings of one
-    patient are not independent, and resampling them one by one would make the interval too narrow. In a
-    resample that misses an outcome of a class, the macro AUROC averages the other classes. Where more than
-    ``1 - level`` of the resamples have no value at all (a class with two positives, say), the interval is NaN
-    instead of a spuriously narrow one.
-
-    Args:
-        metric: Function of the arrays returning a float. Those of this module are evaluated for all resamples
-            at once, any other is called once per resample.
-        arrays: Arrays with n rows each.
-        n_boot: Number of resamples.
-        seed: Seed of the resampling; the same seed, n and groups give the same resamples.
-        groups: (n,) patient ids of any sortable type; ``None`` resamples rows.
-        level: Coverage, between 0 and 1.
-
-    Raises:
-        ValueError: if there is no row, lengths differ, or ``n_boot`` or ``level`` is out of range.
-
-    Example:
-        >>> errors = np.linspace(0.0, 2.0, 200)
-        >>> print(bootstrap(mean_absolute_error, errors, np.zeros(200), seed=1))
-        1.000 [0.921, 1.084]
-    """
-    n = _check_bootstrap(arrays, n_boot, level, groups)
-    value = float(metric(*arrays))
-    draws = [_evaluate(metric, counts, arrays) for counts in _counted.resamples(n, groups, n_boot, seed)]
-    return _percentiles(value, np.concatenate(draws), level)
+def _weighted_spearman(counts: Floats, predictions: ArrayLike, targets: ArrayLike) -> Floats:
+    """Pearson correlation of the ranks within each resample."""
+    p, y = (centred_ranks(counts, values) for values in vectors(predictions, targets))
+    power = np.einsum("bn,bn->b", counts, p * p) * np.einsum("bn,bn->b", counts, y * y)
+    return ratio(np.einsum("bn,bn->b", counts, p * y), np.sqrt(power))
 
 
-def paired_difference(
-    metric: Metric,
-    a: ArrayLike,
-    b: ArrayLike,
-    targets: ArrayLike,
-    *,
-    n_boot: int = 1000,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
-    """``metric(a, targets) - metric(b, targets)`` with an interval from resamples shared by both models.
-
-    Sharing the resamples cancels the difficulty of the drawn patients, so this interval is the one to read
-    when two models were scored on the same recordings; two overlapping single intervals show nothing.
-
-    Args:
-        metric: Function of (scores, targets) returning a float.
-        a: Scores of the first model, n rows.
-        b: Scores of the second model, same recordings in the same order.
-        targets: n rows.
-        n_boot: Number of resamples.
-        seed: Seed of the resampling.
-        groups: (n,) patient ids; ``None`` resamples rows.
-        level: Coverage, between 0 and 1.
-
-    Raises:
-        ValueError: as :func:`bootstrap`.
-
-    Example:
-        >>> y = np.array([0, 1] * 50)
-        >>> print(paired_difference(macro_auroc, y * 1.0, y * 2.0, y))
-        0.000 [0.000, 0.000]
-    """
-    n = _check_bootstrap((a, b, targets), n_boot, level, groups)
-    value = float(metric(a, targets)) - float(metric(b, targets))
-    draws = [
-        _evaluate(metric, counts, (a, targets)) - _evaluate(metric, counts, (b, targets))
-        for counts in _counted.resamples(n, groups, n_boot, seed)
-    ]
-    return _percentiles(value, np.concatenate(draws), level)
-
-
-def _check_bootstrap(arrays: tuple[ArrayLike, ...], n_boot: int, level: float, groups: ArrayLike | None) -> int:
-    """Checks shared by both bootstraps; returns the number of rows."""
-    if not arrays:
-        raise ValueError("bootstrap: no array to resample")
-    lengths = [len(np.asarray(array)) for array in (*arrays, *(() if groups is None else (groups,)))]
-    if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(f"bootstrap: arrays (and groups) need one common length > 0, got {lengths}")
-    if groups is not None and np.ndim(groups) != 1:
-        raise ValueError(f"groups: need shape (n,), got {np.shape(groups)}")
-    if n_boot < 1:
-        raise ValueError(f"n_boot: at least 1 resample is needed, got {n_boot}")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level: must lie between 0 and 1, got {level}")
-    return lengths[0]
-
-
-def _evaluate(metric: Metric, counts: Floats, arrays: tuple[ArrayLike, ...]) -> Floats:
-    """The metric in each resample of a block, (b,)."""
-    if metric in _COUNTED:
-        return _COUNTED[metric](counts, *arrays)
-    rows = np.arange(counts.shape[1])
-    picks = [np.repeat(rows, row.astype(np.int64)) for row in counts]
-    return np.array([metric(*(np.asarray(array)[pick] for array in arrays)) for pick in picks], dtype=np.float64)
-
-
-def _percentiles(value: float, draws: Floats, level: float) -> Estimate:
-    """Percentile interval of the defined draws."""
-    defined = draws[np.isfinite(draws)]
-    if math.isnan(value) or len(defined) == 0 or len(defined) < level * len(draws):
-        return Estimate(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high))
-
-
-def _ones(targets: ArrayLike) -> Floats:
-    """The one resample that is the data themselves."""
-    return np.ones((1, len(np.atleast_1d(np.asarray(targets)))))
-
-
-_COUNTED: dict[Metric, Callable[..., Floats]] = {
-    macro_auroc: _counted.macro_auroc,
-    macro_f1: _counted.macro_f1,
-    mean_absolute_error: _counted.mean_absolute_error,
-    r2: _counted.r2,
-    spearman: _counted.spearman,
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("auroc", "AUROC", CLASSIFICATION, macro_auroc, _weighted_macro_auroc, chance=0.5),
+        Metric("f1", "F1", CLASSIFICATION, macro_f1, _weighted_macro_f1, needs_decisions=True),
+        Metric(
+            "mae",
+            "MAE",
+            (REGRESSION,),
+            mean_absolute_error,
+            _weighted_mean_absolute_error,
+            larger_is_better=False,
+        ),
+        Metric("r2", "R²", (REGRESSION,), r2, _weighted_r2),
+        Metric("spearman", "Spearman ρ", (REGRESSION,), spearman, _weighted_spearman),
+    )
 }
+"""All metrics by name, in the order of tables. The first one of a kind of task is its main metric."""
+
+
+def metrics_of(kind: str) -> list[Metric]:
+    """The metrics of a kind of task, in the order of tables.
+
+    Example:
+        >>> [metric.name for metric in metrics_of("regression")]
+        ['mae', 'r2', 'spearman']
+    """
+    return [metric for metric in METRICS.values() if kind in metric.kinds]
+
+
+def main_metric(kind: str) -> Metric:
+    """The metric of scores by which a probe chooses its penalty and by which encoders are compared.
+
+    Example:
+        >>> main_metric("multiclass").name, main_metric("regression").name
+        ('auroc', 'mae')
+    """
+    return next(metric for metric in metrics_of(kind) if not metric.needs_decisions)
+
+
+def _unweighted(weighted: Callable[..., Floats], predictions: ArrayLike, targets: ArrayLike) -> float:
+    """The value on the recordings as they are: the resample in which each was drawn once."""
+    ones = np.ones((1, len(np.atleast_1d(np.asarray(targets)))))
+    return float(weighted(ones, predictions, targets)[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,18 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgloss._extras import require
-from ecgloss.evaluate import _linear
-from ecgloss.evaluate._linear import Floats
-from ecgloss.evaluate._parts import Part, check_parts, draw_labelled
-from ecgloss.evaluate.metrics import (
-    Estimate,
-    bootstrap,
-    macro_auroc,
-    macro_f1,
-    mean_absolute_error,
-    r2,
-    spearman,
-)
+from ecgloss.evaluate.linear_models import best_f1_thresholds, fit_multiclass, fit_multilabel, fit_regression
+from ecgloss.evaluate.metrics import Metric, main_metric, metrics_of
+from ecgloss.evaluate.probe_data import REGRESSION, Part, check_parts, draw_labelled
+from ecgloss.evaluate.resampling import Estimate, bootstrap
+from ecgloss.evaluate.weighting import Floats
 
 __all__ = ["PENALTIES", "Part", "ProbeResult", "linear_probe"]
 
@@ -36,9 +29,9 @@ PENALTIES = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2)
 """L2 penalties tried, strongest first: on a tie in validation the strongest wins."""
 
 _FITS = {
-    "multilabel": _linear.fit_multilabel,
-    "multiclass": _linear.fit_multiclass,
-    "regression": _linear.fit_regression,
+    "multilabel": fit_multilabel,
+    "multiclass": fit_multiclass,
+    "regression": fit_regression,
 }
 
 
@@ -48,8 +41,9 @@ class ProbeResult:
 
     Attributes:
         kind: "multilabel", "multiclass" or "regression".
-        metrics: "auroc" and "f1" (macro over ``classes``), or "mae", "r2" and "spearman", on test.
-        per_class: AUROC on test of each scored class; empty for regression.
+        metrics: The metrics of this kind on test, by their names in :data:`~ecgloss.evaluate.metrics.METRICS`: "auroc"
+            and "f1" (macro over ``classes``), or "mae", "r2" and "spearman".
+        per_class: AUROC (the main metric) on test of each scored class; empty for regression.
         regularisation: The chosen L2 penalty: scikit-learn's ``1 / C``, or ridge's ``alpha``.
         n_train: Recordings the probe was fitted on.
         n_validation: Recordings it was chosen on.
@@ -57,7 +51,7 @@ class ProbeResult:
         classes: Scored classes, the columns of ``test_scores``; empty for regression.
         dropped: Classes that could not be trained or scored, each with the reason.
         test_scores: (n_test, len(classes)) logits or log-probabilities, or (n_test, 1) predicted values; feed
-            those of two encoders to :func:`~ecgloss.evaluate.metrics.paired_difference`.
+            those of two encoders to :func:`~ecgloss.evaluate.resampling.paired_difference`.
     """
 
     kind: str
@@ -75,8 +69,8 @@ class ProbeResult:
         """Everything but the scores, as plain values for JSON; NaN becomes ``None``."""
         return {
             "kind": self.kind,
-            "metrics": {name: plain_estimate(estimate) for name, estimate in self.metrics.items()},
-            "per_class": {name: plain_estimate(estimate) for name, estimate in self.per_class.items()},
+            "metrics": {name: estimate.to_json() for name, estimate in self.metrics.items()},
+            "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
             "regularisation": self.regularisation,
             "n_train": self.n_train,
             "n_validation": self.n_validation,
@@ -146,28 +140,27 @@ def linear_probe(
     train = _labelled(train, kind, n_labels, np.random.default_rng([seed, 0]))
     validation = _labelled(validation, kind, n_labels, np.random.default_rng([seed, 1]))
     dropped: dict[str, str] = {}
-    trained = np.arange(1) if kind == "regression" else _with_both_outcomes(train, "train", names, dropped)
+    trained = np.arange(1) if kind == REGRESSION else _with_both_outcomes(train, "train", names, dropped)
 
     scaler = require("sklearn.preprocessing", "eval").StandardScaler().fit(train.features)
     x_train, x_validation, x_test = (scaler.transform(p.features) for p in (train, validation, test))
     y_validation = validation.targets[:, trained]
     models = _FITS[kind](x_train, train.targets[:, trained], PENALTIES)
-    chosen = _best_on_validation([model(x_validation) for model in models], y_validation, kind)
+    main = main_metric(kind)
+    chosen = _best_on_validation([model(x_validation) for model in models], y_validation, main)
     scores = models[chosen](x_test)
 
     interval = partial(bootstrap, n_boot=n_boot, seed=seed, groups=test.groups)
-    per_class: dict[str, Estimate] = {}
-    if kind == "regression":
-        scored, y = trained[:0], test.targets[:, 0]
-        named = {"mae": mean_absolute_error, "r2": r2, "spearman": spearman}
-        metrics = {name: interval(metric, scores[:, 0], y) for name, metric in named.items()}
+    if kind == REGRESSION:
+        scored, y = trained[:0], test.targets
+        decisions = scores  # no metric of a regression looks at them
     else:
-        predictions = _predict(scores, models[chosen](x_validation), y_validation, kind)
+        decisions = _decide(scores, models[chosen](x_validation), y_validation, kind)
         scored = _with_both_outcomes(test, "test", names, dropped, among=trained)
         columns, y = np.searchsorted(trained, scored), test.targets[:, scored]
-        scores, predictions = scores[:, columns], predictions[:, columns]
-        metrics = {"auroc": interval(macro_auroc, scores, y), "f1": interval(macro_f1, predictions, y)}
-        per_class = {names[c]: interval(macro_auroc, scores[:, i], y[:, i]) for i, c in enumerate(scored)}
+        scores, decisions = scores[:, columns], decisions[:, columns]
+    metrics = {m.name: interval(m.function, decisions if m.needs_decisions else scores, y) for m in metrics_of(kind)}
+    per_class = {names[c]: interval(main.function, scores[:, i], y[:, i]) for i, c in enumerate(scored)}
     return ProbeResult(
         kind=kind,
         metrics=metrics,
@@ -195,7 +188,7 @@ def _labelled(part: Part, kind: str, n_labels: int | None, rng: np.random.Genera
     """The part cut to ``n_labels`` recordings."""
     if n_labels is None or n_labels >= len(part.features):
         return part
-    rows = draw_labelled(None if kind == "regression" else part.targets, part.groups, n_labels, rng)
+    rows = draw_labelled(None if kind == REGRESSION else part.targets, part.groups, n_labels, rng)
     return Part(part.features[rows], part.targets[rows], part.groups[rows])
 
 
@@ -206,7 +199,7 @@ def _with_both_outcomes(
     dropped: dict[str, str],
     among: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """Classes with both outcomes in the part; the others are written into ``dropped``."""
+    """Classes with positives and negatives in the part; the others go into ``dropped`` with the reason."""
     kept = []
     for c in range(len(names)) if among is None else among:
         positives, n = int(part.targets[:, c].sum()), len(part.targets)
@@ -219,25 +212,18 @@ def _with_both_outcomes(
     return np.array(kept, dtype=np.int64)
 
 
-def _best_on_validation(candidates: Sequence[Floats], targets: Floats, kind: str) -> int:
+def _best_on_validation(candidates: Sequence[Floats], targets: Floats, metric: Metric) -> int:
     """Index of the best scores, the first of equals."""
-    if kind == "regression":
-        return int(np.argmin([mean_absolute_error(scores, targets) for scores in candidates]))
-    quality = [macro_auroc(scores, targets) for scores in candidates]
+    quality = [metric.function(scores, targets) for scores in candidates]
     if math.isnan(quality[0]):
         raise ValueError(f"validation: no class has both outcomes among {len(targets)} recordings, none to choose by")
-    return int(np.argmax(quality))
+    return metric.best(quality)
 
 
-def _predict(scores: Floats, validation_scores: Floats, validation_targets: Floats, kind: str) -> Floats:
-    """0/1 predictions for test scores: above the threshold found on validation, or the likeliest class."""
+def _decide(scores: Floats, validation_scores: Floats, validation_targets: Floats, kind: str) -> Floats:
+    """0/1 decisions for test scores: above the threshold found on validation, or the likeliest class."""
     if kind == "multiclass":
         positive = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
     else:
-        positive = scores >= _linear.best_f1_thresholds(validation_scores, validation_targets)
+        positive = scores >= best_f1_thresholds(validation_scores, validation_targets)
     return np.asarray(positive, dtype=np.float64)
-
-
-def plain_estimate(estimate: Estimate) -> dict[str, float | None]:
-    """An estimate as JSON values; JSON knows no NaN, so it becomes ``None``."""
-    return {name: None if math.isnan(value) else value for name, value in asdict(estimate).items()}

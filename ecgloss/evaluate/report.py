@@ -1,127 +1,122 @@
-"""One self-contained HTML file: text, tables and figures, no scripts, nothing loaded from elsewhere."""
+"""The report of an evaluation, section by section.
+
+To add a section, write its function here and list it in :func:`evaluation_report`; a new figure goes into
+:mod:`ecgloss.evaluate.figures`.
+"""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ecgloss._files import replacing
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecgloss._files import read_json_lines
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.recording_risk import recording_risks
+from ecgloss.data.window import cut, standardise
+from ecgloss.evaluate import figures
+from ecgloss.evaluate.html_page import Section, write_report
+from ecgloss.evaluate.tables import ResultRow, html
+from ecgloss.models.pretrained import EncoderCard
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.seeds import generator
+from ecgloss.train.views import ViewBatches
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_DPI = 160  # an 8 inch figure stays sharp at twice the width of the text column
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --page: #ffffff; --line: #d7dde5; --band: #f4f6f9; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf0; --soft: #a3adba; --page: #14181e; --line: #333c48; --band: #1c222b; }
-}
-body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.55;
-       font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 54rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.8rem; line-height: 1.2; margin: 0.5rem 0; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-p { margin: 0.6rem 0; overflow-wrap: break-word; }
-.subtitle { color: var(--soft); }
-figure { margin: 1rem 0; }
-img { display: block; width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
-.table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 0.4rem 0.9rem 0.4rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 600; }
-tbody tr:nth-child(even) { background: var(--band); }
-"""
+    from ecgloss.evaluate.evaluation import Evaluation
 
 
-@dataclass(frozen=True)
-class Section:
-    """One section of a report.
-
-    Attributes:
-        title: Heading, plain text.
-        text: Paragraphs of plain text, separated by blank lines.
-        figure: A matplotlib figure, embedded as PNG.
-        table_html: A trusted ``<table>``, e.g. from :func:`ecgloss.evaluate.tables.html`; the only part that
-            is not escaped.
-        alt: What the figure shows, for readers who cannot see it; the title if empty.
-    """
-
-    title: str
-    text: str = ""
-    figure: Figure | None = None
-    table_html: str | None = None
-    alt: str = ""
-
-
-def write_report(path: str | os.PathLike[str], *, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
-    """Write a report that opens anywhere, also offline and years later.
-
-    The file appears complete or not at all. Missing folders are made.
+def evaluation_report(path: str | Path, evaluation: Evaluation) -> Path:
+    """Write the report of one evaluation.
 
     Args:
         path: The HTML file.
-        title: Heading of the report, plain text.
-        subtitle: One line below it, plain text.
-        sections: The parts, in order.
+        evaluation: What was measured.
 
     Returns:
-        The path written.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_report(f"{folder}/report.html", title="PTB-XL", subtitle="lead I", sections=[
-        ...         Section("Risk < 5 %", "One paragraph.")])
-        ...     "Risk &lt; 5 %" in path.read_text(encoding="utf-8")
-        True
+        The file.
     """
-    path = Path(path)
-    body = "\n".join(_section(section) for section in sections)
-    document = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{html.escape(title)}</h1>
-<p class="subtitle">{html.escape(subtitle)}</p>
-{body}
-</main>
-</body>
-</html>
-"""
-    with replacing(path) as temporary:  # text that is no Unicode (old headers) becomes question marks
-        temporary.write_text(document, encoding="utf-8", errors="replace", newline="\n")
-    return path
+    card = evaluation.card
+    risk, _ = recording_risks(evaluation.dataset, "moderate")
+    sections = [
+        result_section(evaluation.rows(), "\n\n".join(evaluation.notes())),
+        training_section({card.loss["name"]: evaluation.checkpoint.parent.parent}),
+        views_section(evaluation.dataset, card, int(evaluation.rows_embedded[0])),
+        *embedding_sections(evaluation.embeddings, risk.numpy()[evaluation.rows_embedded]),
+    ]
+    return write_report(
+        path,
+        title=f"Linear probe: {evaluation.task}",
+        subtitle=f"{evaluation.checkpoint} on {evaluation.data}, lead {evaluation.lead}",
+        sections=[section for section in sections if section is not None],
+    )
 
 
-def _section(section: Section) -> str:
-    """One ``<section>``."""
-    parts = [f"<h2>{html.escape(section.title)}</h2>"]
-    paragraphs = (" ".join(block.split()) for block in section.text.split("\n\n"))
-    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs if paragraph]
-    if section.table_html is not None:
-        parts.append(f'<div class="table">{section.table_html}</div>')
-    if section.figure is not None:
-        alt = html.escape(section.alt or section.title)
-        parts.append(f'<figure><img alt="{alt}" src="{_png_uri(section.figure)}"></figure>')
-    return "<section>\n" + "\n".join(parts) + "\n</section>"
+def result_section(rows: Sequence[ResultRow], note: str) -> Section:
+    """The result table with its picture."""
+    return Section(
+        title="Results",
+        text=f"Linear probes on frozen embeddings; in brackets 95 % intervals over test patients.\n\n{note}",
+        figure=figures.probe_table_bars(rows),
+        table_html=html(rows),
+    )
 
 
-def _png_uri(figure: Figure) -> str:
-    """The figure as a ``data:`` address; without metadata, so that equal figures give equal files."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def training_section(runs: Mapping[str, Path]) -> Section | None:
+    """Loss curves of training runs, by the name of each; None if no run has a metrics.jsonl with steps."""
+    found = {name: run / "metrics.jsonl" for name, run in runs.items()}
+    histories = {name: read_json_lines(path) for name, path in found.items() if path.is_file()}
+    histories = {name: history for name, history in histories.items() if history}
+    if not histories:
+        return None
+    return Section(
+        title="Training",
+        text="The loss of every step and its terms. Losses of different methods are not comparable with each other.",
+        figure=figures.loss_curves(histories),
+    )
+
+
+def views_section(dataset: EcgDataset, card: EncoderCard, row: int) -> Section:
+    """One recording with two augmented views, as the encoder sees them."""
+    config = PretrainConfig.from_json(card.training)
+    rows = np.array([row])
+    batch = ViewBatches(dataset, rows, config, epoch=0).make(torch.from_numpy(rows), generator(config.seed, "picture"))
+    leads = list(dict.fromkeys((batch.leads1[0], batch.leads2[0])))
+    signal = torch.from_numpy(np.stack([cut(dataset.signal(row, lead), config.window) for lead in leads]))
+    return Section(
+        title="One recording, two views",
+        text=f"Recording {dataset.index['name'].iloc[row]}. The loss pulls the two views together; "
+        "most losses also push views of other recordings away.",
+        figure=figures.views(
+            standardise(signal).numpy(),
+            batch.view1[0, 0].numpy(),
+            batch.view2[0, 0].numpy(),
+            config.sampling_rate,
+            batch.leads1[0],
+            batch.leads2[0],
+            unit="SD",
+        ),
+    )
+
+
+def embedding_sections(embeddings: NDArray[np.float32], risk: NDArray[Any]) -> list[Section]:
+    """Embedding map coloured by risk, and similarity against risk difference (where risks are known)."""
+    if np.isfinite(risk).sum() < 10:
+        return []
+    return [
+        Section(
+            title="Embedding map",
+            text="Each point is a recording; neighbours have similar embeddings. The colour is the SCORE2 risk.",
+            figure=figures.embedding_map(embeddings, risk),
+        ),
+        Section(
+            title="Similarity against risk difference",
+            text="Cosine similarity of random pairs of recordings. An encoder that has learnt about risk finds "
+            "patients with similar risks more similar.",
+            figure=figures.similarity_vs_risk(embeddings, risk, seed=0),
+        ),
+    ]

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecgloss.evaluate.metrics import Estimate
+from ecgloss.evaluate.metrics import METRICS
+from ecgloss.evaluate.resampling import Estimate
 
-_NAMES = {"auroc": "AUROC", "f1": "F1", "mae": "MAE", "r2": "R²", "spearman": "Spearman ρ"}
-_LOWER_IS_BETTER = frozenset({"mae"})
 _ABSENT = "–"
 
 
@@ -20,7 +19,8 @@ class ResultRow:
 
     Attributes:
         method: What was measured, e.g. "random" or "CLEF".
-        metric: "auroc", "f1", "mae", "r2", "spearman", or any other name, shown as it is.
+        metric: A name in :data:`~ecgloss.evaluate.metrics.METRICS`, e.g. "auroc"; any other name is shown as it is, and
+            its larger values count as better.
         labels: Labelled recordings the probe learnt from, e.g. "50" or "all".
         estimate: The value with its interval.
     """
@@ -36,7 +36,7 @@ def markdown(rows: Sequence[ResultRow]) -> str:
 
     A value is bold only if its whole interval is better than the whole interval of every other method in the
     column. That is a strict reading; two models on the same recordings are compared by
-    :func:`~ecgloss.evaluate.metrics.paired_difference`.
+    :func:`~ecgloss.evaluate.resampling.paired_difference`.
 
     Raises:
         ValueError: if there is no row, or one method has two values in one column.
@@ -78,7 +78,7 @@ def text(rows: Sequence[ResultRow]) -> str:
 
 
 def html(rows: Sequence[ResultRow]) -> str:
-    """An HTML ``<table>`` for :class:`~ecgloss.evaluate.report.Section`; names are escaped, bold as in Markdown.
+    """An HTML ``<table>`` for :class:`~ecgloss.evaluate.html_page.Section`; names are escaped, bold as in Markdown.
 
     Raises:
         ValueError: as :func:`markdown`.
@@ -99,13 +99,13 @@ def html(rows: Sequence[ResultRow]) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Display name of a metric.
+    """Name of a metric in tables and figures; a metric that is not registered keeps its own.
 
     Example:
         >>> metric_name("auroc"), metric_name("PR-AUC")
         ('AUROC', 'PR-AUC')
     """
-    return _NAMES.get(metric, metric)
+    return METRICS[metric].title if metric in METRICS else metric
 
 
 @dataclass(frozen=True)
@@ -147,17 +147,17 @@ def _winner(column: dict[str, Estimate], metric: str) -> str | None:
     """The method whose whole interval is better than all others', if there is one."""
     if len(column) < 2 or any(math.isnan(e.low) or math.isnan(e.high) for e in column.values()):
         return None
-    sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
+    sign = METRICS[metric].sign if metric in METRICS else 1.0
     spans = {method: sorted((sign * e.low, sign * e.high)) for method, e in column.items()}
     best = max(spans, key=lambda method: spans[method][0])
     return best if all(spans[best][0] > span[1] for m, span in spans.items() if m != best) else None
 
 
 def _escape_markdown(name: str) -> str:
-    """Keep a name from ending its cell, its line, or becoming HTML."""
+    """Escape what would end a table cell or a line, or be read as HTML."""
     return " ".join(_html.escape(name, quote=False).replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def _one_line(name: str) -> str:
-    """Keep a name from breaking its line or steering the terminal."""
+    """Replace line breaks and control characters by spaces."""
     return " ".join("".join(character if character.isprintable() else " " for character in name).split())

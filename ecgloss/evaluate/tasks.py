@@ -1,4 +1,4 @@
-"""What a probe is asked to predict: targets of a task, in the form its metric needs."""
+"""What a probe predicts: the targets of a task, in the form that its kind of task needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording_risk import recording_risks
+from ecgloss.evaluate.probe_data import REGRESSION
 from ecgloss.risk.score2 import Region
 
 RISK = "risk"
@@ -66,7 +67,7 @@ def _regression(task: str, values: NDArray[np.float64]) -> Targets:
     rows = np.flatnonzero(np.isfinite(values))
     if not len(rows):
         raise ValueError(f"no recording has a value for the task {task!r}")
-    return Targets(task, "regression", rows, values[rows], ())
+    return Targets(task, REGRESSION, rows, values[rows], ())
 
 
 def _classification(task: str, labels: Sequence[tuple[str, ...] | None]) -> Targets:

@@ -1,4 +1,4 @@
-"""The card of a checkpoint: what the encoder was trained on, and how."""
+"""The card of a checkpoint, card.json: what the encoder was trained on, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: what is needed to use the encoder, and to continue as if nothing had happened.
+"""The folder of a training run: what is needed to use the encoder, and to resume the run with the same result.
 
 ::
 
@@ -8,8 +8,9 @@
     RUN/checkpoints/step-N/         encoder.safetensors, card.json, optimizer.safetensors, state.json, and
                                     method.safetensors where the method has a state: momentum encoder, heads, queue
 
-A checkpoint is written into a temporary folder that is renamed when it is whole, so that a process killed at any moment
-leaves either the new checkpoint or the ones before it.
+card.json, the card of the checkpoint, says what the encoder was trained on, and how. A checkpoint is written into a
+temporary folder that is renamed when it is whole, so that a process killed at any moment leaves either the new
+checkpoint or the ones before it.
 """
 
 from __future__ import annotations

@@ -1,69 +1,26 @@
-"""Options of a pretraining run; a YAML file or the command line maps onto these."""
+"""Options of a pretraining run; a YAML file or the command line maps onto these.
+
+Options that only one method has are in its module, see :mod:`ecgloss.train.methods`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.functional.clef_options import ClefOptions, resolve
-
-Preset = Literal["preset"]
-# Runs begun before these options existed lack them, and go on with their defaults.
-_NEWER = frozenset({"momentum", "queue", "bandwidth", "label_column"})
+from ecgloss.train.methods import METHODS, MethodOptions
 
 
 @dataclass(frozen=True)
-class ClefConfig:
-    """Options of the CLEF loss; "preset" takes the preset's value.
-
-    Attributes:
-        preset: "paper", or "official" for the authors' released code.
-        alpha: Minimum dissimilarity of two patients, in [0, 1].
-        weight_norm: Weights of negatives: none (W), mean (W over its row mean) or softmax.
-        similarity: What is aligned with 1 - W: cosine, or minmax-scaled cosine.
-        reliability: What missing metadata does to a pair: multiply, revert, or ignore it.
-        nan_risk: What an unknown risk does: neutral, zero or raise.
-        risk_scale: "minmax" over the batch, or a fixed positive scale of the risk difference to the power q.
-        risk_power: Exponent q of the risk difference, 2 or 1.
-        contrastive_weight: Weight of the contrastive term.
-        align_weight: Weight of the alignment term.
-    """
-
-    preset: Literal["paper", "official"] = "paper"
-    alpha: float | Preset = "preset"
-    weight_norm: Literal["preset", "none", "mean", "softmax"] = "preset"
-    similarity: Literal["preset", "cosine", "minmax"] = "preset"
-    reliability: Literal["preset", "multiply", "revert", "ignore"] = "preset"
-    nan_risk: Literal["preset", "neutral", "zero", "raise"] = "preset"
-    risk_scale: float | Literal["preset", "minmax"] = "preset"
-    risk_power: Literal["preset", 1, 2] = "preset"
-    contrastive_weight: float | Preset = "preset"
-    align_weight: float | Preset = "preset"
-
-    def resolve(self, temperature: float) -> ClefOptions:
-        """The options of the loss with the preset filled in.
-
-        Example:
-            >>> ClefConfig(preset="official", alpha=0.1).resolve(0.07).weight_norm
-            'softmax'
-        """
-        options = asdict(self)
-        if options["reliability"] == "ignore":  # "none" would be read as a missing value on a command line
-            options["reliability"] = None
-        return resolve(options.pop("preset"), temperature=temperature, **options)
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """A pretraining run. The defaults are the CLEF authors' hyper-parameters.
+class TrainingOptions:
+    """What is trained on which data, and how it is optimised.
 
     Attributes:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
-        out: Folder of the run: checkpoints, metrics.jsonl, split.json, card.
-        loss: The method: clef, simclr, moco, byol, supcon (recordings of one class are positives), cmsc (recordings of
-            one patient) or yaware (recordings of similar age and sex).
+        out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
+        loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
         model: ResNeXt1D size: small (0.4 M), medium (31 M) or large (296 M parameters).
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.
@@ -73,11 +30,27 @@ class PretrainConfig:
         restart_factor: How much longer each cycle is than the one before.
         min_lr: Learning rate at the end of a cycle.
         temperature: Temperature of the loss.
-        clef: Options of the CLEF loss.
-        momentum: Momentum of the momentum encoder, in [0, 1); "preset": 0.999 for moco, 0.996 for byol.
-        queue: Keys of earlier batches that moco keeps as negatives, at least batch_size.
-        bandwidth: Width of yaware's Gaussian kernel, in standard deviations of age and sex.
-        label_column: What supcon takes as classes: a classification task of the data, or sex.
+    """
+
+    data: str
+    out: str
+    loss: str = "clef"
+    model: Literal["small", "medium", "large"] = "small"
+    epochs: int = 100
+    batch_size: int = 64
+    lr: float = 1e-4
+    weight_decay: float = 5e-4
+    restart_epochs: int = 10
+    restart_factor: int = 2
+    min_lr: float = 1e-6
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How recordings become the two views the encoder sees, and where their patients live.
+
+    Attributes:
         region: SCORE2 risk region of the patients: low, moderate, high or very_high.
         seconds: Length of the input window.
         windows: Both views show the "same" window of a recording, or "independent" ones (which needs a window shorter
@@ -88,6 +61,24 @@ class PretrainConfig:
         low_hz: Lower edge of the pass band in Hz.
         high_hz: Upper edge of the pass band in Hz.
         leads: Leads to train on; default: all of each recording.
+    """
+
+    region: Literal["low", "moderate", "high", "very_high"] = "moderate"
+    seconds: float = 10.0
+    windows: Literal["same", "independent"] = "same"
+    same_lead_probability: float = 0.8
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    sampling_rate: float = 500.0
+    low_hz: float = 0.67
+    high_hz: float = 40.0
+    leads: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """Where a run computes, what it keeps, and its seed.
+
+    Attributes:
         seed: Seed of split, initialisation, order and augmentation.
         checkpoint_steps: Steps between checkpoints; 0: one at the end of every epoch.
         keep_checkpoints: How many of the newest checkpoints to keep.
@@ -98,32 +89,6 @@ class PretrainConfig:
         cache: Folder of converted caches; default: $ECGLOSS_CACHE or ~/.cache/ecgloss.
     """
 
-    data: str
-    out: str
-    loss: Literal["clef", "simclr", "moco", "byol", "supcon", "cmsc", "yaware"] = "clef"
-    model: Literal["small", "medium", "large"] = "small"
-    epochs: int = 100
-    batch_size: int = 64
-    lr: float = 1e-4
-    weight_decay: float = 5e-4
-    restart_epochs: int = 10
-    restart_factor: int = 2
-    min_lr: float = 1e-6
-    temperature: float = 0.07
-    clef: ClefConfig = field(default_factory=ClefConfig)
-    momentum: float | Preset = "preset"
-    queue: int = 4096
-    bandwidth: float = 1.0
-    label_column: str | None = None
-    region: Literal["low", "moderate", "high", "very_high"] = "moderate"
-    seconds: float = 10.0
-    windows: Literal["same", "independent"] = "same"
-    same_lead_probability: float = 0.8
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    sampling_rate: float = 500.0
-    low_hz: float = 0.67
-    high_hz: float = 40.0
-    leads: tuple[str, ...] | None = None
     seed: int = 42
     checkpoint_steps: int = 0
     keep_checkpoints: int = 2
@@ -133,37 +98,47 @@ class PretrainConfig:
     workers: int = 0
     cache: str | None = None
 
+
+@dataclass(frozen=True)
+class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOptions):
+    """A pretraining run: all options of its bases, first those of the last one. The defaults are the CLEF authors'.
+
+    Raises:
+        ValueError: for an option out of range, naming it.
+
+    Example:
+        >>> PretrainConfig(data="synthetic", out="runs/demo", loss="moco", queue=128).batch_size
+        64
+    """
+
     def __post_init__(self) -> None:
+        if self.loss not in METHODS:
+            raise ValueError(f"loss must be one of {', '.join(METHODS)}; got {self.loss}")
         low = {"epochs": 1, "batch_size": 2, "restart_epochs": 1, "restart_factor": 1, "checkpoint_steps": 0}
-        low |= {"keep_checkpoints": 1, "devices": 1, "queue": 1}
+        low |= {"keep_checkpoints": 1, "devices": 1}
         low |= {"workers": 0, "weight_decay": 0, "min_lr": 0, "seed": 0}
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
-        for name in ("lr", "temperature", "seconds", "bandwidth"):
+        for name in ("lr", "temperature", "seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
         if not 0 <= self.same_lead_probability <= 1:
             raise ValueError(f"same_lead_probability must lie in [0, 1]; got {self.same_lead_probability}")
-        self._check_method()
+        for method in METHODS.values():
+            method.check_options(self)
 
-    def _check_method(self) -> None:
-        """Options of single methods."""
-        if self.momentum != "preset" and not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1); got {self.momentum}")
-        if self.loss == "moco" and self.queue < self.batch_size:
-            raise ValueError(f"queue must hold a batch of keys: queue is {self.queue}, batch_size {self.batch_size}")
-        if self.loss in ("moco", "byol") and self.precision in ("16-true", "bf16-true"):
-            raise ValueError(
-                f"loss {self.loss} needs another precision, 32-true or a mixed one; got {self.precision}, "
-                "in which the small steps of the momentum encoder are rounded away"
-            )
-        if self.loss == "supcon" and self.label_column is None:
-            raise ValueError("loss supcon needs label_column, a classification task of the data such as sex")
-        if self.loss != "supcon" and self.label_column is not None:
-            raise ValueError(f"label_column is for loss supcon; got {self.label_column} with loss {self.loss}")
+    @classmethod
+    def groups(cls) -> list[type]:
+        """The dataclasses whose options it has, in the order of its fields.
+
+        Example:
+            >>> [group.__name__ for group in PretrainConfig.groups()][:2]
+            ['TrainingOptions', 'ClefRunOptions']
+        """
+        return [base for base in reversed(cls.__mro__) if base.__bases__ == (object,)]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -181,7 +156,9 @@ class PretrainConfig:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
-        """The inverse of :meth:`to_json`; options that older runs did not have yet may be missing.
+        """The inverse of :meth:`to_json`.
+
+        Options of methods may be missing: a run begun before a method existed continues with their defaults.
 
         Raises:
             ValueError: for missing or unknown options, or values out of range.
@@ -191,15 +168,19 @@ class PretrainConfig:
             >>> PretrainConfig.from_json(config.to_json()) == config
             True
         """
-        names = {f.name for f in fields(cls)}
-        odd = (set(content) ^ names) - _NEWER
+        odd = {f.name for f in fields(cls)} ^ set(content)
+        odd -= {f.name for f in fields(MethodOptions)}
         if odd:
             raise ValueError(f"missing or unknown options: {', '.join(sorted(odd))}")
-        content = dict(content)
-        augmentation = dict(content["augmentation"])
-        for name in ("noises", "mask_fraction"):
-            augmentation[name] = tuple(augmentation[name])
-        content["augmentation"] = Augmentation(**augmentation)
-        content["clef"] = ClefConfig(**content["clef"])
-        content["leads"] = None if content["leads"] is None else tuple(content["leads"])
+        content = {name: _tuples(value) for name, value in content.items()}
+        for group in fields(cls):
+            if group.name in content and is_dataclass(group.default_factory):  # options such as clef.alpha
+                content[group.name] = group.default_factory(**content[group.name])
         return cls(**content)
+
+
+def _tuples(value: Any) -> Any:
+    """The value with tuples for lists, which are all that JSON has."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Pretraining: two views, one encoder, one method. The whole loop."""
+"""The pretraining loop: two views of every recording, one encoder, one method."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
         config: All options.
         resume: Continue the run in ``config.out`` from its last checkpoint. On the same machine the result equals
             that of an uninterrupted run bit for bit.
-        progress: Show progress bars, and what the recordings do not say that the loss could use.
+        progress: Show progress bars, and for how many recordings information is missing that the loss could use.
 
     Returns:
         Where the result is.
@@ -90,7 +90,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
     step, loss = position.step, math.nan
     log = MetricsLog(run / METRICS, step) if fabric.is_global_zero else None
     for epoch in range(position.epoch, config.epochs):
-        schedule.step(epoch)  # type: ignore[arg-type]  # the rate is a function of the epoch alone: nothing to restore
+        schedule.step(epoch)  # type: ignore[arg-type]  # a function of the epoch alone: nothing to restore
         batches = ViewBatches(dataset, split.train, config, epoch, fabric.global_rank, fabric.world_size)
         first = position.batch if epoch == position.epoch else 0
         loader = DataLoader(batches, batch_size=None, sampler=range(first, len(batches)), num_workers=config.workers)
@@ -117,7 +117,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
 
             parts = {name: part.item() for name, part in terms.parts.items()}
             before, clock = clock, time.perf_counter()
-            speed = fabric.world_size * len(rows) / (clock - before)  # of the whole step, waiting for data included
+            speed = fabric.world_size * len(rows) / (clock - before)  # of the whole step, with the wait for data
             if log:
                 lr = optimizer.param_groups[0]["lr"]
                 log.write(step=step, epoch=epoch, loss=loss, **parts, lr=lr, samples_per_second=round(speed, 1))

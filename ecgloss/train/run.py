@@ -1,4 +1,4 @@
-"""The folder of a run before the first step: nothing is overwritten, and what is needed to continue is written down."""
+"""The folder of a run before the first step: an existing run is kept, and what resuming needs is written."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def resume_config(run: str | Path) -> PretrainConfig:
 
 
 def latest_checkpoint(run: Path, resume: bool) -> Path | None:
-    """The checkpoint to continue from, None for a new run; a run is never overwritten by accident.
+    """The checkpoint to continue from, None for a new run.
 
     Raises:
-        ValueError: if there is one and it was not asked for.
+        ValueError: if the folder holds a checkpoint and ``resume`` is False, so that no run is overwritten by accident.
     """
     found = checkpoints(run)
     if found and not resume:
@@ -58,7 +58,7 @@ def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bo
 
 
 def begin(run: Path, split: Split, config: PretrainConfig, resume: bool) -> None:
-    """Write split and options down before the first step."""
+    """Write split and options before the first step; a resumed run has them already."""
     if resume and (run / SPLIT).is_file():
         return
     run.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Randomness by name: every draw of a run has its own generator, so that any step can be repeated on its own."""
+"""One generator per purpose: the draws of a step depend on seed and purpose alone, not on the steps before it."""
 
 from __future__ import annotations
 

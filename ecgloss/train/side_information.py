@@ -1,4 +1,4 @@
-"""What a loss may know about recordings besides their signals: risk, patient, label, age and sex."""
+"""What is known about recordings besides their signals, for losses that use it: risk, patient, label, age, sex."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecgloss.train.config import PretrainConfig
 
 @dataclass(frozen=True)
 class SideInformation:
-    """What is known about recordings, one row each.
+    """What is known about n recordings, one row each.
 
     Attributes:
         risk: (n,) SCORE2 or SCORE2-OP risk, fp32, NaN where unknown.
@@ -53,7 +53,8 @@ def side_information(
         train: Positions of the training recordings, over which ages and sexes are scaled.
 
     Returns:
-        What is known, and by its name what of it is not known of all training recordings, as a sentence.
+        What is known; and the gaps: for each of "risk", "age", "sex" and "label" that some training recordings lack, a
+        sentence that says how many.
 
     Raises:
         ValueError: if ``config.label_column`` is no classification task of the dataset.
@@ -78,7 +79,7 @@ def side_information(
 
 
 def class_numbers(labels: Sequence[tuple[str, ...] | None]) -> NDArray[np.int64]:
-    """One number per recording: equal where the whole set of labels is, and a number of its own for None.
+    """One number per recording: equal for equal sets of labels; every recording without labels gets its own.
 
     Args:
         labels: Labels of every recording, as ``EcgDataset.labels`` gives them; None: not labelled.
@@ -114,5 +115,5 @@ def _scaled(x: NDArray[np.float64], train: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def _gap(name: str, known: NDArray[np.bool_]) -> str:
-    """How much is not known."""
+    """A sentence on how many training recordings lack something."""
     return f"{np.count_nonzero(~known)} of {len(known)} training recordings have no known {name}"

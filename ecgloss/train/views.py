@@ -36,7 +36,7 @@ class ViewBatch:
 
 
 class ViewBatches(Dataset[ViewBatch]):
-    """The batches of one epoch; batch k is the same whoever asks for it, and when.
+    """The batches of one epoch. Batch k depends on seed, epoch, k and rank alone, not on which worker makes it.
 
     Recordings longer than the window are cut at a random place (one for both views, or one each), shorter ones padded
     with zeros at the end. Then, per view: a random lead, noise, masking, z-score.
@@ -46,7 +46,7 @@ class ViewBatches(Dataset[ViewBatch]):
         rows: Training recordings.
         config: Window, leads, augmentation, seed, batch size.
         epoch: Number of the epoch.
-        rank: This process among those that share a batch.
+        rank: Number of this process, from 0, among those that share a batch.
         ranks: How many processes share a batch.
     """
 
@@ -60,7 +60,7 @@ class ViewBatches(Dataset[ViewBatch]):
         self.batches = torch.from_numpy(rows)[order][: len(rows) // size * size].reshape(-1, size)
 
     def __len__(self) -> int:
-        """Number of whole batches; the rest of the recordings waits for another epoch's order."""
+        """Number of whole batches; recordings that do not fill one are left out, other ones in every epoch."""
         return len(self.batches)
 
     def __getitem__(self, k: int) -> ViewBatch:
@@ -89,5 +89,5 @@ class ViewBatches(Dataset[ViewBatch]):
         return ViewBatch(views[0], views[1], rows, leads1, leads2)
 
     def _window(self, i: int, lead: str, at: float) -> np.ndarray:
-        """One window of one lead, (L,); ``at`` in [0, 1) places it."""
+        """One window of one lead, (L,); ``at`` in [0, 1) is its place, from the first possible one to the last."""
         return cut(self.dataset.signal(i, lead), self.config.window, at)

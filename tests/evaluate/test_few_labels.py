@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ecgloss.data.splits import Split
+from ecgloss.evaluate.evaluation import probe_targets
 from ecgloss.evaluate.few_labels import few_label_score
-from ecgloss.evaluate.linear import probe_targets
 from ecgloss.evaluate.tasks import Targets
 
 N = 180

@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ecgloss.evaluate import Part, linear_probe
 from ecgloss.evaluate import probe as probe_module
-from ecgloss.evaluate._linear import best_f1_thresholds
-from ecgloss.evaluate._parts import draw_labelled
+from ecgloss.evaluate.linear_models import best_f1_thresholds
 from ecgloss.evaluate.probe import PENALTIES
+from ecgloss.evaluate.probe_data import draw_labelled
 
 Parts = tuple[Part, Part, Part]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -77,8 +76,18 @@ def tiny(config: PretrainConfig) -> Training:
     return Training(encoder, build_method(config, encoder).double(), batch()[2])
 
 
-def test_every_loss_that_can_be_named_is_a_method():
-    assert tuple(METHODS) == get_args(get_type_hints(PretrainConfig)["loss"])
+def test_every_method_can_be_named_on_the_command_line_and_nothing_else(capsys, config):
+    assert main(["pretrain", "--help"]) == 0
+    assert f"--loss {{{','.join(METHODS)}}}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"loss must be one of clef, simclr, .*; got magic"):
+        config("magic")
+
+
+def test_every_option_of_a_run_is_read_with_its_type_from_the_command_line(capsys, config):
+    assert main(["pretrain", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Unvalidated" not in text  # what jsonargparse says of a type that it cannot find
+    assert all(f"--{option.name} " in text for option in fields(PretrainConfig))
 
 
 # Training

@@ -20,8 +20,9 @@ from ecgloss.models import load_encoder, random_encoder
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train import pretrain as pretrain_module
 from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from ecgloss.train.config import ClefConfig, PretrainConfig
+from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS, build_method
+from ecgloss.train.methods.clef import ClefConfig
 from ecgloss.train.pretrain import pretrain
 from ecgloss.train.run import resume_config
 

@@ -1,30 +1,33 @@
-"""The methods of pretraining, by name: each is one class, and the loop knows none of them."""
+"""The methods of pretraining. :data:`METHODS` is the only list of them: loop, configuration and command line ask it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch.distributed import ProcessGroup
 
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods.base import Method, Terms, Training
 from ecgloss.train.methods.byol import Byol
-from ecgloss.train.methods.clef import Clef
-from ecgloss.train.methods.moco import Moco
+from ecgloss.train.methods.clef import Clef, ClefRunOptions
+from ecgloss.train.methods.moco import Moco, MocoOptions
+from ecgloss.train.methods.momentum import MomentumOptions
 from ecgloss.train.methods.simclr import SimClr
-from ecgloss.train.methods.supcon import Cmsc, SupCon
-from ecgloss.train.methods.yaware import YAware
+from ecgloss.train.methods.supcon import Cmsc, SupCon, SupConOptions
+from ecgloss.train.methods.yaware import YAware, YAwareOptions
 
-__all__ = ["METHODS", "Method", "Terms", "Training", "build_method"]
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
 
-METHODS: dict[str, type[Method]] = {
-    "clef": Clef,
-    "simclr": SimClr,
-    "moco": Moco,
-    "byol": Byol,
-    "supcon": SupCon,
-    "cmsc": Cmsc,
-    "yaware": YAware,
-}
+__all__ = ["METHODS", "Method", "MethodOptions", "Terms", "Training", "build_method", "list_methods"]
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Clef, SimClr, Moco, Byol, SupCon, Cmsc, YAware)}
+
+
+@dataclass(frozen=True)
+class MethodOptions(SupConOptions, YAwareOptions, MocoOptions, MomentumOptions, ClefRunOptions):
+    """The options of all methods. A dataclass has the fields of its last base first: ``clef`` to ``label_column``."""
 
 
 def build_method(config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None = None) -> Method:
@@ -37,8 +40,20 @@ def build_method(config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup
 
     Example:
         >>> from ecgloss.models import resnext1d
+        >>> from ecgloss.train.config import PretrainConfig
         >>> config = PretrainConfig(data="synthetic", out="runs/moco", loss="moco", queue=128)
         >>> build_method(config, resnext1d("small")).describe()
         {'temperature': 0.07, 'queue': 128, 'momentum': 0.999}
     """
     return METHODS[config.loss](config, encoder, group)
+
+
+def list_methods() -> str:
+    """All methods in words, for the help of the command line.
+
+    Example:
+        >>> list_methods().split(", ")[0]
+        'clef'
+    """
+    *most, last = (f"{m.name} ({m.hint})" if m.hint else m.name for m in METHODS.values())
+    return f"{', '.join(most)} or {last}"

@@ -1,25 +1,26 @@
-"""What a method of pretraining is to the loop, and what several of them need."""
+"""The interface of a pretraining method, the module that is trained, and what several methods need."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.seeds import generator
-from ecgloss.train.side_information import SideInformation
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
 
 
 class Terms(NamedTuple):
-    """A loss with what is logged of it."""
+    """A loss (0-d), and the terms it is the sum of by name, as they are logged."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -28,6 +29,11 @@ class Terms(NamedTuple):
 class Method(nn.Module, ABC):
     """Everything in which one way of pretraining differs from another.
 
+    To add a method, write its class in a module of this folder and list it in :data:`ecgloss.train.methods.METHODS`.
+    Options that only it has are a frozen dataclass in the same module, from which
+    :class:`ecgloss.train.methods.MethodOptions` inherits; they then appear on the command line, in configuration files
+    and in ``PretrainConfig``.
+
     A method owns what it needs besides the encoder: heads, a momentum encoder, a queue. Its parameters are trained with
     the encoder's unless they require no gradient; its whole state is part of a checkpoint.
 
@@ -35,12 +41,30 @@ class Method(nn.Module, ABC):
         config: The run.
         encoder: The encoder it will train, before the first step.
         group: Processes that share a batch; None: this one alone. The loss is that of the whole batch: every process
-            gets its value, and its own rows' gradient times the number of processes, which data parallelism averages.
+            gets its value, and the gradient of its own rows times the number of processes, because data parallelism
+            then takes the mean over processes.
+
+    Attributes:
+        name: The value of the option ``--loss`` that chooses the method.
+        hint: A few words on it for the help of ``--loss``; may be empty.
     """
+
+    name: ClassVar[str]
+    hint: ClassVar[str] = ""
 
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__()
         self.group = group
+
+    @classmethod
+    def check_options(cls, config: PretrainConfig) -> None:
+        """Check this method's own options, before anything is read or written.
+
+        It is called for every method, whichever the run uses: ``config.loss == cls.name`` says whether it is this one.
+
+        Raises:
+            ValueError: for a value that is not accepted, naming the option.
+        """
 
     @abstractmethod
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
@@ -48,21 +72,21 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Every option, for the card."""
+        """Every option of the loss, for the card: the file beside a checkpoint that says how it was made."""
 
     def after_step(self, encoder: nn.Module) -> None:
-        """What follows a step of the optimiser."""
+        """Called after every step of the optimiser, e.g. to move a momentum encoder."""
 
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
-        """Look, once before the first step, whether the recordings are described as the method needs it.
+        """Check, once before the first step, that enough is known about the recordings for this method.
 
         Args:
             config: The run.
             side: What is known about the training recordings.
-            gaps: What is not known of all of them, by name.
+            gaps: For each kind of information that some of them lack, a sentence that says how many.
 
         Returns:
-            What the user should know, as sentences.
+            Sentences for the user.
 
         Raises:
             ValueError: if the loss cannot be computed.
@@ -70,7 +94,7 @@ class Method(nn.Module, ABC):
         return []
 
     def gather(self, x: Tensor) -> Tensor:
-        """Rows of all processes."""
+        """Rows of all processes, with gradients."""
         return x if self.group is None else gather_rows(x, self.group)
 
 
@@ -98,15 +122,6 @@ def embed(encoder: nn.Module, *views: Tensor) -> tuple[Tensor, ...]:
     """Embeddings of several views of B recordings, (B, D) each, in fp32 or wider."""
     z: Tensor = encoder(torch.cat(views))
     return (z.float() if z.dtype in (torch.float16, torch.bfloat16) else z).chunk(len(views))
-
-
-def momentum_copy(network: nn.Module, momentum: float) -> AveragedModel:
-    """A copy without gradients that ``update_parameters`` moves towards the network: m old + (1 - m) new."""
-    copy = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(momentum))
-    copy.n_averaged.fill_(
-        1
-    )  # the average begins with the first weights; from 0, it would forget them at the first step
-    return copy.requires_grad_(False)
 
 
 def perceptron(config: PretrainConfig, purpose: str, inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -1,8 +1,8 @@
-"""BYOL: predict what a slowly moving copy of the network makes of the other view; no negatives."""
+"""BYOL: from one view, predict the projection of the other view by a slowly moving copy; no negatives."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,22 +10,27 @@ from torch.distributed import ProcessGroup
 
 from ecgloss.losses import BYOLLoss
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
-from ecgloss.train.methods.base import Method, Terms, embed, momentum_copy, perceptron
-from ecgloss.train.side_information import SideInformation
+from ecgloss.train.methods.base import Terms, embed, perceptron
+from ecgloss.train.methods.momentum import MomentumMethod, momentum_copy
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
 
 PROJECTION = 256  # width of the projections, and twice the encoder's width inside: the authors' 2048 -> 4096 -> 256
 
 
-class Byol(Method):
+class Byol(MomentumMethod):
     """Encoder, projector and predictor learn; the target, a momentum copy of encoder and projector, follows.
 
     Batch normalisation sees both views of the recordings of a device at once, so one recording per device is enough.
     """
 
+    name = "byol"
+    usual_momentum = 0.996
+
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.momentum = 0.996 if config.momentum == "preset" else config.momentum
         self.hidden = 2 * encoder.out_features
         self.projector = perceptron(config, "projector", encoder.out_features, self.hidden, PROJECTION)
         self.predictor = perceptron(config, "predictor", PROJECTION, self.hidden, PROJECTION)

@@ -3,25 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods.base import Method, Terms, embed
-from ecgloss.train.side_information import SideInformation
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
+
+Preset = Literal["preset"]
+
+
+@dataclass(frozen=True)
+class ClefConfig:
+    """Options of the CLEF loss; "preset" takes the preset's value.
+
+    A preset is a named set of values of all options: that of the paper, or that of the authors' released code.
+
+    Attributes:
+        preset: "paper", or "official" for the authors' released code.
+        alpha: Minimum dissimilarity of two patients, in [0, 1].
+        weight_norm: Weights of negatives: none (W), mean (W over its row mean) or softmax.
+        similarity: What is aligned with 1 - W: cosine, or minmax-scaled cosine.
+        reliability: What missing metadata does to a pair: multiply, revert, or ignore it.
+        nan_risk: What an unknown risk does: neutral, zero or raise.
+        risk_scale: "minmax" over the batch, or a fixed positive scale of the risk difference to the power q.
+        risk_power: Exponent q of the risk difference, 2 or 1.
+        contrastive_weight: Weight of the contrastive term.
+        align_weight: Weight of the alignment term.
+    """
+
+    preset: Literal["paper", "official"] = "paper"
+    alpha: float | Preset = "preset"
+    weight_norm: Literal["preset", "none", "mean", "softmax"] = "preset"
+    similarity: Literal["preset", "cosine", "minmax"] = "preset"
+    reliability: Literal["preset", "multiply", "revert", "ignore"] = "preset"
+    nan_risk: Literal["preset", "neutral", "zero", "raise"] = "preset"
+    risk_scale: float | Literal["preset", "minmax"] = "preset"
+    risk_power: Literal["preset", 1, 2] = "preset"
+    contrastive_weight: float | Preset = "preset"
+    align_weight: float | Preset = "preset"
+
+    def resolve(self, temperature: float) -> ClefOptions:
+        """The options of the loss with the preset filled in.
+
+        Raises:
+            ValueError: for a value that is not accepted, naming the option.
+
+        Example:
+            >>> ClefConfig(preset="official", alpha=0.1).resolve(0.07).weight_norm
+            'softmax'
+        """
+        options = asdict(self)
+        if options["reliability"] == "ignore":  # "none" would be read as a missing value on a command line
+            options["reliability"] = None
+        return resolve(options.pop("preset"), temperature=temperature, **options)
+
+
+@dataclass(frozen=True)
+class ClefRunOptions:
+    """Options of a run that only CLEF has.
+
+    Attributes:
+        clef: Options of the CLEF loss.
+    """
+
+    clef: ClefConfig = field(default_factory=ClefConfig)
 
 
 class Clef(Method):
     """CLEF on the embeddings and the risks of a batch."""
 
+    name = "clef"
+
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.region = config.region
         self.criterion = CLEFLoss(**vars(config.clef.resolve(config.temperature)), group=group)
+
+    @classmethod
+    def check_options(cls, config: PretrainConfig) -> None:
+        """The loss accepts every option."""
+        config.clef.resolve(config.temperature)
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss, and its two terms."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import NTXentLoss
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods.base import Method, Terms, embed
-from ecgloss.train.side_information import SideInformation
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
 
 
 class SimClr(Method):
-    """NT-Xent on the embeddings of a batch; nothing else is looked at."""
+    """NT-Xent on the embeddings of a batch; needs nothing but the signals."""
+
+    name = "simclr"
 
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +12,36 @@ from torch.distributed import ProcessGroup
 
 from ecgloss.losses import SupConLoss
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods.base import Method, Terms, embed
-from ecgloss.train.side_information import SideInformation
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
+
+
+@dataclass(frozen=True)
+class SupConOptions:
+    """Options of a run that only SupCon has.
+
+    Attributes:
+        label_column: What supcon takes as classes: a classification task of the data, or sex.
+    """
+
+    label_column: str | None = None
 
 
 class Cmsc(Method):
     """Views of all recordings of a patient are positives of each other (CLOCS, arXiv 2005.13249)."""
+
+    name = "cmsc"
+    hint = "recordings of one patient"
 
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.criterion = SupConLoss(config.temperature)
 
     def classes(self, side: SideInformation) -> Tensor:
-        """(B,) what makes recordings positives of each other."""
+        """(B,) numbers; recordings with equal numbers are positives of each other."""
         return side.patient
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
@@ -46,9 +63,20 @@ class Cmsc(Method):
 class SupCon(Cmsc):
     """Recordings with the same labels are positives of each other (arXiv 2004.11362)."""
 
+    name = "supcon"
+    hint = "recordings of one class are positives"
+
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.label_column = config.label_column
+
+    @classmethod
+    def check_options(cls, config: PretrainConfig) -> None:
+        """Labels are named if, and only if, this is the method of the run."""
+        if config.loss == cls.name and config.label_column is None:
+            raise ValueError(f"loss {cls.name} needs label_column, a classification task of the data such as sex")
+        if config.loss != cls.name and config.label_column is not None:
+            raise ValueError(f"label_column is for loss {cls.name}; got {config.label_column} with loss {config.loss}")
 
     def classes(self, side: SideInformation) -> Tensor:
         """(B,) the class of every recording."""

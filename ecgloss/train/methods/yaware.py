@@ -1,26 +1,49 @@
-"""y-Aware InfoNCE: recordings attract as far as their patients' ages and sexes are alike."""
+"""y-Aware InfoNCE: two recordings attract the more, the more alike the ages and sexes of their patients are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import YAwareLoss
 from ecgloss.models.resnext1d import ResNeXt1D
-from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods.base import Method, Terms, embed
-from ecgloss.train.side_information import SideInformation
+
+if TYPE_CHECKING:
+    from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.side_information import SideInformation
+
+
+@dataclass(frozen=True)
+class YAwareOptions:
+    """Options of a run that only y-Aware InfoNCE has.
+
+    Attributes:
+        bandwidth: Width of yaware's Gaussian kernel, in standard deviations of age and sex.
+    """
+
+    bandwidth: float = 1.0
 
 
 class YAware(Method):
-    """Everybody is a positive, by a Gaussian kernel of age and sex in standard deviations."""
+    """Every recording of the batch is a positive, weighted by a Gaussian kernel of the difference in age and sex."""
+
+    name = "yaware"
+    hint = "recordings of similar age and sex"
 
     def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.criterion = YAwareLoss(config.bandwidth, config.temperature)
+
+    @classmethod
+    def check_options(cls, config: PretrainConfig) -> None:
+        """The kernel has a width."""
+        if not config.bandwidth > 0:
+            raise ValueError(f"bandwidth must be positive; got {config.bandwidth}")
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss."""

@@ -14,7 +14,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ecgloss.evaluate import Estimate, ResultRow, plots
+from ecgloss.evaluate import Estimate, ResultRow, figures
 
 NAN = math.nan
 RNG = np.random.default_rng(0)
@@ -30,24 +30,24 @@ ROWS = [
 ]
 
 CASES = {
-    "loss": lambda: plots.loss_curves({"CLEF": HISTORY, "SimCLR": HISTORY[:1]}),
-    "loss without methods in common": lambda: plots.loss_curves({"CLEF": HISTORY, "empty": []}),
-    "loss that is not finite": lambda: plots.loss_curves({"CLEF": [{"step": 0, "loss": NAN}]}),
-    "views": lambda: plots.views(BEAT, BEAT, BEAT, 100.0, "I", "I"),
-    "views of two leads": lambda: plots.views([BEAT, 2 * BEAT], BEAT[None], BEAT, 100.0, "I", "V6", unit="SD"),
-    "views of a flat and a missing signal": lambda: plots.views(0 * BEAT, NAN * BEAT, BEAT, 100.0, "I", "I"),
-    "views of an artefact": lambda: plots.views(900 * BEAT, BEAT, BEAT, 100.0, "I", "I"),
-    "map": lambda: plots.embedding_map(Z, RISK),
-    "map without risks": lambda: plots.embedding_map(Z, np.full(12, NAN)),
-    "map of one risk": lambda: plots.embedding_map(Z, np.full(12, 0.1)),
-    "map of two recordings": lambda: plots.embedding_map(Z[:2], RISK[:2]),
-    "map of a collapsed encoder": lambda: plots.embedding_map(np.full((12, 5), 0.1), RISK),
-    "map of few collapsed": lambda: plots.embedding_map(np.ones((3, 5)), RISK[:3]),
-    "similarity": lambda: plots.similarity_vs_risk(Z, RISK, 0, n_pairs=500),
-    "similarity of three": lambda: plots.similarity_vs_risk(Z[:5], RISK[:5], 0, n_pairs=4),
-    "similarity of equal risks": lambda: plots.similarity_vs_risk(Z, np.full(12, 0.1), 0, n_pairs=500),
-    "similarity of a collapsed encoder": lambda: plots.similarity_vs_risk(np.zeros((12, 5)), RISK, 0, n_pairs=500),
-    "bars": lambda: plots.probe_table_bars(ROWS),
+    "loss": lambda: figures.loss_curves({"CLEF": HISTORY, "SimCLR": HISTORY[:1]}),
+    "loss without methods in common": lambda: figures.loss_curves({"CLEF": HISTORY, "empty": []}),
+    "loss that is not finite": lambda: figures.loss_curves({"CLEF": [{"step": 0, "loss": NAN}]}),
+    "views": lambda: figures.views(BEAT, BEAT, BEAT, 100.0, "I", "I"),
+    "views of two leads": lambda: figures.views([BEAT, 2 * BEAT], BEAT[None], BEAT, 100.0, "I", "V6", unit="SD"),
+    "views of a flat and a missing signal": lambda: figures.views(0 * BEAT, NAN * BEAT, BEAT, 100.0, "I", "I"),
+    "views of an artefact": lambda: figures.views(900 * BEAT, BEAT, BEAT, 100.0, "I", "I"),
+    "map": lambda: figures.embedding_map(Z, RISK),
+    "map without risks": lambda: figures.embedding_map(Z, np.full(12, NAN)),
+    "map of one risk": lambda: figures.embedding_map(Z, np.full(12, 0.1)),
+    "map of two recordings": lambda: figures.embedding_map(Z[:2], RISK[:2]),
+    "map of a collapsed encoder": lambda: figures.embedding_map(np.full((12, 5), 0.1), RISK),
+    "map of few collapsed": lambda: figures.embedding_map(np.ones((3, 5)), RISK[:3]),
+    "similarity": lambda: figures.similarity_vs_risk(Z, RISK, 0, n_pairs=500),
+    "similarity of three": lambda: figures.similarity_vs_risk(Z[:5], RISK[:5], 0, n_pairs=4),
+    "similarity of equal risks": lambda: figures.similarity_vs_risk(Z, np.full(12, 0.1), 0, n_pairs=500),
+    "similarity of a collapsed encoder": lambda: figures.similarity_vs_risk(np.zeros((12, 5)), RISK, 0, n_pairs=500),
+    "bars": lambda: figures.probe_table_bars(ROWS),
 }
 
 
@@ -77,17 +77,17 @@ def test_pyplot_knows_nothing_of_the_figures():
 @pytest.mark.slow
 def test_drawing_does_not_import_pyplot():
     program = (
-        "import sys, io, numpy as np; from ecgloss.evaluate import plots\n"
+        "import sys, io, numpy as np; from ecgloss.evaluate import figures\n"
         "z = np.random.default_rng(0).normal(size=(12, 4))\n"
-        "plots.embedding_map(z, z[:, 0]).savefig(io.BytesIO())\n"
-        "plots.similarity_vs_risk(z, z[:, 0], 0).savefig(io.BytesIO())\n"
+        "figures.embedding_map(z, z[:, 0]).savefig(io.BytesIO())\n"
+        "figures.similarity_vs_risk(z, z[:, 0], 0).savefig(io.BytesIO())\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_every_loss_value_is_drawn_with_its_term_and_name():
-    figure = plots.loss_curves({"CLEF": HISTORY, "SimCLR": [{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]})
+    figure = figures.loss_curves({"CLEF": HISTORY, "SimCLR": [{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]})
     assert [axes.get_title() for axes in figure.axes] == ["Loss", "Contrastive term"]
     short = figure.axes[0].lines[-1]
     assert (short.get_label(), short.get_xydata().tolist()) == ("SimCLR", [[0.0, 2.0], [9.0, 1.0]])
@@ -96,7 +96,7 @@ def test_every_loss_value_is_drawn_with_its_term_and_name():
 
 
 def test_an_ecg_is_drawn_over_seconds_in_its_unit_and_no_longer_than_ten():
-    figure = plots.views(np.zeros(2000), np.ones(2000), np.zeros(2000), 100.0, "II", "V1")
+    figure = figures.views(np.zeros(2000), np.ones(2000), np.zeros(2000), 100.0, "II", "V1")
     x, y = figure.axes[1].lines[0].get_data()
     assert (x[1] - x[0], len(x), set(y)) == (0.01, 1000, {1.0})
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
@@ -109,7 +109,7 @@ def test_an_ecg_is_drawn_over_seconds_in_its_unit_and_no_longer_than_ten():
 
 
 def test_recordings_without_a_risk_are_grey_and_the_others_keep_theirs():
-    unknown, known = plots.embedding_map(Z, RISK).axes[0].collections
+    unknown, known = figures.embedding_map(Z, RISK).axes[0].collections
     assert len(unknown.get_offsets()) == np.isnan(RISK).sum()
     np.testing.assert_array_equal(known.get_array(), RISK[np.isfinite(RISK)])
 
@@ -117,7 +117,7 @@ def test_recordings_without_a_risk_are_grey_and_the_others_keep_theirs():
 def test_the_map_separates_what_is_far_apart_and_repeats_with_its_seed():
     z = np.concatenate([RNG.normal(size=(20, 8)), 50 + RNG.normal(size=(20, 8))])
     for rows in (np.arange(40), np.r_[:4, 20:24]):  # t-SNE, and PCA for few
-        maps = [plots.embedding_map(z[rows], rows * 1.0).axes[0] for _ in range(2)]
+        maps = [figures.embedding_map(z[rows], rows * 1.0).axes[0] for _ in range(2)]
         first, again = (np.asarray(axes.collections[0].get_offsets()) for axes in maps)
         np.testing.assert_array_equal(first, again)
         side = rows < 20
@@ -127,7 +127,7 @@ def test_the_map_separates_what_is_far_apart_and_repeats_with_its_seed():
 
 def test_similarity_is_the_cosine_of_different_recordings():
     z = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
-    figure = plots.similarity_vs_risk(z, [0.0, 0.1, 1.0], 0, n_pairs=2000)
+    figure = figures.similarity_vs_risk(z, [0.0, 0.1, 1.0], 0, n_pairs=2000)
     middle = figure.axes[0].lines[0]
     # Pairs: (0, 1) is parallel and 0.1 apart, the other two are orthogonal and 0.9 and 1.0 apart.
     found = {(round(x, 6), round(y, 6)) for x, y in middle.get_xydata()}
@@ -136,7 +136,7 @@ def test_similarity_is_the_cosine_of_different_recordings():
 
 
 def test_points_and_intervals_are_at_their_values():
-    panels = plots.probe_table_bars(ROWS).axes
+    panels = figures.probe_table_bars(ROWS).axes
     assert [axes.get_xlabel() for axes in panels] == ["AUROC", "F1"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["50 labels", "all labels"]
     drawn = [line.get_xdata() for line in panels[0].lines]
@@ -148,15 +148,15 @@ def test_points_and_intervals_are_at_their_values():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plots.loss_curves({"CLEF": []}), "histories: no training step"),
-        (lambda: plots.views(BEAT, BEAT, BEAT, 0.0, "I", "I"), "sampling_rate: must be positive"),
-        (lambda: plots.views(BEAT, [BEAT, BEAT], BEAT, 1.0, "I", "I"), "view1: need"),
-        (lambda: plots.views(BEAT, BEAT, [], 1.0, "I", "I"), "view2: need"),
-        (lambda: plots.embedding_map(Z[:1], RISK[:1]), "embeddings: need shape"),
-        (lambda: plots.embedding_map(np.where(Z > 2, NAN, Z - NAN), RISK), "embeddings: NaN or infinite in 12 rows"),
-        (lambda: plots.embedding_map(Z, RISK[:3]), r"risk: need shape \(12,\), got \(3,\)"),
-        (lambda: plots.similarity_vs_risk(Z, np.full(12, NAN), 0), "at least 3 recordings .* got 0"),
-        (lambda: plots.probe_table_bars([]), "rows: no result"),
+        (lambda: figures.loss_curves({"CLEF": []}), "histories: no training step"),
+        (lambda: figures.views(BEAT, BEAT, BEAT, 0.0, "I", "I"), "sampling_rate: must be positive"),
+        (lambda: figures.views(BEAT, [BEAT, BEAT], BEAT, 1.0, "I", "I"), "view1: need"),
+        (lambda: figures.views(BEAT, BEAT, [], 1.0, "I", "I"), "view2: need"),
+        (lambda: figures.embedding_map(Z[:1], RISK[:1]), "embeddings: need shape"),
+        (lambda: figures.embedding_map(np.where(Z > 2, NAN, Z - NAN), RISK), "embeddings: NaN or infinite in 12 rows"),
+        (lambda: figures.embedding_map(Z, RISK[:3]), r"risk: need shape \(12,\), got \(3,\)"),
+        (lambda: figures.similarity_vs_risk(Z, np.full(12, NAN), 0), "at least 3 recordings .* got 0"),
+        (lambda: figures.probe_table_bars([]), "rows: no result"),
     ],
 )
 def test_what_cannot_be_drawn_is_an_error_that_names_it(call, message):

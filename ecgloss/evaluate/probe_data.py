@@ -1,4 +1,4 @@
-"""Parts of a split: what a probe accepts, and how it draws few labels."""
+"""What a probe is given: the parts of a split, the kinds of task, and a small subset of the labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("multilabel", "multiclass", "regression")
+CLASSIFICATION = ("multilabel", "multiclass")
+REGRESSION = "regression"
+KINDS = (*CLASSIFICATION, REGRESSION)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Part:
 def check_parts(
     parts: Mapping[str, Part], kind: str, classes: Sequence[str] | None, n_labels: int | None
 ) -> tuple[str, ...]:
-    """Refuse what a probe cannot use, naming the part; returns the class names."""
+    """Raise a ``ValueError`` that names the part if a probe cannot use it; returns the class names."""
     if kind not in KINDS:
         raise ValueError(f"kind: got {kind!r}, accepted are {', '.join(KINDS)}")
     if n_labels is not None and n_labels < 2:
@@ -100,7 +102,7 @@ def _check_targets(name: str, targets: NDArray[Any], n: int, kind: str) -> None:
         raise ValueError(f"{name}.targets: multilabel needs 0 or 1, got {targets[~np.isin(targets, (0, 1))][:3]}")
     if kind == "multiclass" and (not np.issubdtype(targets.dtype, np.integer) or targets.min() < 0):
         raise ValueError(f"{name}.targets: multiclass needs integer class ids >= 0, got {targets[:3]}")
-    if kind == "regression":
+    if kind == REGRESSION:
         bad = np.flatnonzero(~np.isfinite(targets.astype(np.float64)))
         if len(bad):
             raise ValueError(f"{name}.targets: NaN or infinite in {len(bad)} rows, the first are {bad[:5].tolist()}")
@@ -108,7 +110,7 @@ def _check_targets(name: str, targets: NDArray[Any], n: int, kind: str) -> None:
 
 def _class_names(parts: Mapping[str, Part], kind: str, classes: Sequence[str] | None) -> tuple[str, ...]:
     """One unique name per class column or id; none for regression."""
-    if kind == "regression":
+    if kind == REGRESSION:
         if classes is not None:
             raise ValueError("classes: a regression has none")
         return ()

@@ -14,10 +14,11 @@ from ecgloss._files import write_json
 from ecgloss.data.dataset import EcgDataset, open_dataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, split_by_patient
-from ecgloss.evaluate._parts import Part
 from ecgloss.evaluate.embed import embed
-from ecgloss.evaluate.metrics import Estimate, macro_auroc, mean_absolute_error, paired_difference
-from ecgloss.evaluate.probe import ProbeResult, linear_probe, plain_estimate
+from ecgloss.evaluate.metrics import main_metric
+from ecgloss.evaluate.probe import ProbeResult, linear_probe
+from ecgloss.evaluate.probe_data import REGRESSION, Part
+from ecgloss.evaluate.resampling import Estimate, paired_difference
 from ecgloss.evaluate.tables import ResultRow, metric_name, text
 from ecgloss.evaluate.tasks import Targets, task_targets
 from ecgloss.models.pretrained import EncoderCard, find_checkpoint, load_encoder, random_encoder
@@ -37,9 +38,10 @@ class Evaluation:
         lead: The lead that was embedded.
         labels: How many training labels were used, ``"all"`` or a number.
         results: One probe per encoder, ``"random encoder"`` and ``"checkpoint"``.
-        difference: Checkpoint minus random on the main metric (macro AUROC, or mean absolute error), paired.
+        difference: Checkpoint minus random on the main metric (macro AUROC, or mean absolute error), from the same
+            resamples.
         split: Where the split came from.
-        card: The checkpoint's card.
+        card: The checkpoint's card: what the encoder was trained on, and how.
         dataset: The recordings.
         rows_embedded: (n,) recordings that have a target.
         embeddings: (n, D) of those, by the checkpoint.
@@ -60,8 +62,8 @@ class Evaluation:
 
     @property
     def main_metric(self) -> str:
-        """What the encoders are compared by."""
-        return "mae" if self.results[TRAINED].kind == "regression" else "auroc"
+        """Name of the metric by which the encoders are compared."""
+        return main_metric(self.results[TRAINED].kind).name
 
     def rows(self) -> list[ResultRow]:
         """Rows of the result table."""
@@ -99,7 +101,7 @@ class Evaluation:
             "split": self.split,
             "skipped": [vars(record) for record in self.dataset.skipped],
             "results": {name: result.summary() for name, result in self.results.items()},
-            "difference": {"metric": self.main_metric, **plain_estimate(self.difference)},
+            "difference": {"metric": self.main_metric, **self.difference.to_json()},
         }
 
     def save(self, path: str | Path) -> None:
@@ -179,7 +181,7 @@ def evaluate_linear(
 
 
 def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
-    """The split of pretraining for the same data, else a new one; with words for which.
+    """The split of pretraining for the same data, else a new one; and a sentence that says which it is.
 
     In other recordings of the same database, patients the encoder was trained on are kept in the training part.
     """
@@ -222,12 +224,10 @@ def _difference(
     results: dict[str, ProbeResult], targets: Targets, dataset: EcgDataset, split: Split, seed: int
 ) -> Estimate:
     """Checkpoint minus random on the classes both were scored on."""
-    random, trained = results[RANDOM], results[TRAINED]
+    trained, random = results[TRAINED], results[RANDOM]
     truth, groups = test_truth(targets, dataset, split, trained.classes)
-    if targets.kind == "regression":
-        a, b = trained.test_scores[:, 0], random.test_scores[:, 0]
-        return paired_difference(mean_absolute_error, a, b, truth[:, 0], groups=groups, seed=seed)
-    return paired_difference(macro_auroc, trained.test_scores, random.test_scores, truth, groups=groups, seed=seed)
+    metric = main_metric(targets.kind).function
+    return paired_difference(metric, trained.test_scores, random.test_scores, truth, groups=groups, seed=seed)
 
 
 def test_truth(
@@ -239,6 +239,6 @@ def test_truth(
     if targets.kind == "multiclass":
         truth = truth[:, None] == np.arange(len(targets.classes))
     truth = np.asarray(truth, np.float64).reshape(len(truth), -1)
-    if targets.kind != "regression":
+    if targets.kind != REGRESSION:
         truth = truth[:, [targets.classes.index(name) for name in classes]]
     return truth, dataset.index["group"].to_numpy()[targets.rows][chosen]

@@ -1,4 +1,4 @@
-"""Strokes shared by the figures."""
+"""Colours, axes and line styles that the figures share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgloss._extras import require
-from ecgloss.evaluate.metrics import Estimate
+from ecgloss.evaluate.resampling import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,18 +26,18 @@ _PAPER_MINOR, _PAPER_MAJOR = "#F6DEDE", "#E9B3B3"
 
 
 def new_figure(height: float) -> Figure:
-    """A figure of page width, not known to pyplot."""
+    """A figure of page width and the given height in inches; pyplot does not register it."""
     figure: Figure = require("matplotlib.figure", "eval").Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure
 
 
 def tidy(axes: Axes) -> None:
-    """Only the axes that carry numbers."""
+    """Remove the frame lines at the top and on the right, which carry no numbers."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def curve(axes: Axes, points: Floats, name: str, index: int) -> None:
-    """Steps as a thin line, their running mean over 2 % of the run as a thick one."""
+    """Points (n, 2) of step and value as a thin line, their running mean over 2 % of the run as a thick one."""
     colour = COLOURS[index % len(COLOURS)]
     step, value = points.T
     window = max(1, len(value) // 50)

@@ -18,9 +18,9 @@ from ecgloss.data.recording_risk import recording_risks
 from ecgloss.data.window import cut, standardise
 from ecgloss.evaluate import Part, linear_probe
 from ecgloss.evaluate.embed import embed, write_embeddings
-from ecgloss.evaluate.linear import RANDOM, TRAINED, Evaluation, evaluate_linear, matching_split
-from ecgloss.evaluate.metrics import Estimate
-from ecgloss.evaluate.summary import evaluation_report
+from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear, matching_split
+from ecgloss.evaluate.report import evaluation_report
+from ecgloss.evaluate.resampling import Estimate
 from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
 from ecgloss.train.config import PretrainConfig

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgloss._extras import require
-
-Floats = NDArray[np.float64]
+from ecgloss.evaluate.weighting import Floats
 
 _MAX_ITERATIONS = 10_000  # features are standardised: in practice a few hundred are enough
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgloss._extras import require
-from ecgloss.evaluate import _drawing
-from ecgloss.evaluate.metrics import spearman
+from ecgloss.evaluate import figure_style as style
+from ecgloss.evaluate.metrics import METRICS, spearman
 from ecgloss.evaluate.tables import ResultRow, metric_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_TERMS = {"loss": "Loss", "contrastive": "Contrastive term", "alignment": "Alignment term"}
+_NOT_TERMS = frozenset({"step", "epoch", "lr", "samples_per_second"})  # of a line of metrics.jsonl
 _TSNE_LIMIT = 3000  # above this many recordings t-SNE takes minutes
 _TSNE_AT_LEAST = 10  # below this many, neighbourhoods mean nothing
 _ECG_SECONDS = 10.0
@@ -32,8 +32,8 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Training loss and its terms against the step, one line per method.
 
     Args:
-        histories: Per method, records with the keys ``step`` and ``loss`` and, where the loss has them,
-            ``contrastive`` and ``alignment`` (``None`` or absent otherwise).
+        histories: Per method, the lines of its ``metrics.jsonl``: ``step``, ``loss`` and, where the loss has terms,
+            their values by name (``None`` or absent otherwise). Epoch, learning rate and speed are not drawn.
 
     Returns:
         One panel per term that occurs; thin lines are single steps, thick lines a running mean.
@@ -48,18 +48,20 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """
     if not any(len(history) for history in histories.values()):
         raise ValueError("histories: no training step to draw")
-    terms = [t for t in _TERMS if any(r.get(t) is not None for h in histories.values() for r in h)]
-    figure = _drawing.new_figure(3.4 if len(terms) < 3 else 3.0)
+    records = [record for history in histories.values() for record in history]
+    occurring = {name: None for record in records for name, value in record.items() if value is not None}
+    terms = ["loss", *(name for name in occurring if name not in _NOT_TERMS and name != "loss")]
+    figure = style.new_figure(3.4 if len(terms) < 3 else 3.0)
     panels = figure.subplots(1, len(terms), squeeze=False)[0]
     for axes, term in zip(panels, terms):
         for i, (name, history) in enumerate(histories.items()):
             points = [(r["step"], r[term]) for r in history if r.get(term) is not None and np.isfinite(r[term])]
             if points:
-                _drawing.curve(axes, np.array(points, dtype=np.float64), name, i)
-        axes.set(title=_TERMS[term], xlabel="Step")
-        _drawing.tidy(axes)
+                style.curve(axes, np.array(points, dtype=np.float64), name, i)
+        axes.set(title="Loss" if term == "loss" else f"{term.capitalize()} term", xlabel="Step")
+        style.tidy(axes)
     panels[0].set_ylabel("Loss per batch")
-    _drawing.legend_below(figure, panels)
+    style.legend_below(figure, panels)
     return figure
 
 
@@ -98,18 +100,18 @@ def views(
     for name, row, most in zip(("signal", "view1", "view2"), rows, (2, 1, 1)):
         if row.ndim != 2 or not 1 <= len(row) <= most or row.shape[1] == 0:
             raise ValueError(f"{name}: need (samples,) or (up to {most}, samples), got {np.shape(row)}")
-    figure = _drawing.new_figure(6.0)
+    figure = style.new_figure(6.0)
     panels = figure.subplots(3, 1, sharex=True)
     sources = (lead1, lead2)[: len(rows[0])]
     titles = [f"Recording, lead {' and '.join(sources)}", f"View 1, lead {lead1}", f"View 2, lead {lead2}"]
     for axes, row, title in zip(panels, rows, titles):
         seconds = np.arange(row.shape[1]) / sampling_rate
         shown = seconds < _ECG_SECONDS
-        for trace, lead, colour in zip(row, sources, ("black", _drawing.COLOURS[0])):
+        for trace, lead, colour in zip(row, sources, ("black", style.COLOURS[0])):
             axes.plot(seconds[shown], trace[shown], color=colour, linewidth=0.8, zorder=3, label=lead)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_ylabel(f"Amplitude ({unit})")
-        _drawing.ecg_paper(axes, float(seconds[shown][-1]), row[:, shown], unit)
+        style.ecg_paper(axes, float(seconds[shown][-1]), row[:, shown], unit)
     if len(sources) == 2:
         panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     panels[-1].set_xlabel("Time (s)")
@@ -145,12 +147,12 @@ def embedding_map(embeddings: ArrayLike, risk: ArrayLike, *, seed: int = 0, labe
         tsne = require("sklearn.manifold", "eval").TSNE
         xy = tsne(init="pca", perplexity=min(30.0, (len(z) - 1) / 3), random_state=seed).fit_transform(xy)
     known = np.isfinite(r)
-    figure = _drawing.new_figure(5.4)
+    figure = style.new_figure(5.4)
     axes = figure.subplots()
     size = float(np.clip(6000 / len(z), 4, 40))
     if not known.all():
         x, y = xy[~known, :2].T
-        axes.scatter(x, y, s=size, color=_drawing.GREY, marker="x", linewidths=0.8, label="risk unknown")
+        axes.scatter(x, y, s=size, color=style.GREY, marker="x", linewidths=0.8, label="risk unknown")
         figure.legend(loc="outside lower center", frameon=False)
     if known.any():
         low, high = np.percentile(r[known], [2, 98])  # a few extreme patients must not swallow the scale
@@ -161,7 +163,7 @@ def embedding_map(embeddings: ArrayLike, risk: ArrayLike, *, seed: int = 0, labe
     axes.set(xlabel=f"{kind} 1", ylabel=f"{kind} 2")
     if use_tsne:
         axes.set(xticks=[], yticks=[])  # t-SNE coordinates have no unit
-    _drawing.tidy(axes)
+    style.tidy(axes)
     return figure
 
 
@@ -200,11 +202,11 @@ def similarity_vs_risk(
     second = (first + rng.integers(1, len(r), size=n_pairs)) % len(r)  # never the recording itself
     difference = np.abs(r[first] - r[second])
     similarity = np.einsum("nd,nd->n", z[first], z[second])
-    figure = _drawing.new_figure(4.6)
+    figure = style.new_figure(4.6)
     axes = figure.subplots()
     cells = axes.hexbin(difference, similarity, gridsize=45, bins="log", mincnt=1, cmap="Blues", linewidths=0.1)
     figure.colorbar(cells, ax=axes, label="Pairs per cell")
-    _drawing.binned_quartiles(axes, difference, similarity)
+    style.binned_quartiles(axes, difference, similarity)
     rho = spearman(difference, similarity)
     axes.set(
         title=f"Spearman ρ = {rho:.2f} over {n_pairs:,} random pairs of {len(r):,} recordings",
@@ -212,7 +214,7 @@ def similarity_vs_risk(
         ylabel="Cosine similarity",
     )
     axes.legend(frameon=True, loc="lower right", framealpha=0.9)
-    _drawing.tidy(axes)
+    style.tidy(axes)
     return figure
 
 
@@ -228,7 +230,7 @@ def probe_table_bars(rows: Sequence[ResultRow]) -> Figure:
         ValueError: if there is no row.
 
     Example:
-        >>> from ecgloss.evaluate.metrics import Estimate
+        >>> from ecgloss.evaluate import Estimate
         >>> probe_table_bars([ResultRow("CLEF", "auroc", "50", Estimate(0.8, 0.7, 0.9))]).axes[0].get_xlabel()
         'AUROC'
     """
@@ -238,19 +240,20 @@ def probe_table_bars(rows: Sequence[ResultRow]) -> Figure:
     labels = list(dict.fromkeys(row.labels for row in rows))
     metrics = list(dict.fromkeys(row.metric for row in rows))
     step = 0.7 / len(methods)
-    figure = _drawing.new_figure(1.4 + 0.28 * len(labels) * (len(methods) + 1))
+    figure = style.new_figure(1.4 + 0.28 * len(labels) * (len(methods) + 1))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics):
         for row in (row for row in rows if row.metric == metric):
             i = methods.index(row.method)
             y = labels.index(row.labels) + (i - (len(methods) - 1) / 2) * step
-            _drawing.interval(axes, row.estimate, y, row.method, i)
-        if metric == "auroc":
-            axes.axvline(0.5, color=_drawing.GREY, linestyle="--", linewidth=1, zorder=0)
+            style.interval(axes, row.estimate, y, row.method, i)
+        chance = METRICS[metric].chance if metric in METRICS else None
+        if chance is not None:
+            axes.axvline(chance, color=style.GREY, linestyle="--", linewidth=1, zorder=0)
         axes.set(xlabel=metric_name(metric), yticks=range(len(labels)), yticklabels=[f"{n} labels" for n in labels])
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        _drawing.tidy(axes)
-    _drawing.legend_below(figure, panels)
+        style.tidy(axes)
+    style.legend_below(figure, panels)
     return figure
 
 
