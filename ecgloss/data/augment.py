@@ -19,13 +19,13 @@ NOISES = (NONE, *MAKERS)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a view.
+    """The augmentation of a view.
 
     Attributes:
         noise_rms: Root mean square of the noise over the window, in mV.
-        noises: One of these is chosen per view: none, motion, electrode, baseline, mixture.
-        mask_probability: How often a run of samples is set to zero.
-        mask_fraction: Shortest and longest run, as parts of the window.
+        noises: Kinds of noise, one of which is chosen for each view: none, motion, electrode, baseline, mixture.
+        mask_probability: Probability that one run of samples of a view is set to zero.
+        mask_fraction: Shortest and longest such run, as fractions of the window.
     """
 
     noise_rms: float = 0.1

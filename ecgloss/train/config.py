@@ -16,16 +16,19 @@ _NEWER = frozenset({"momentum", "queue", "bandwidth", "label_column"})
 
 @dataclass(frozen=True)
 class ClefConfig:
-    """Options of the CLEF loss; "preset" takes the preset's value.
+    """Options of the CLEF loss; "preset" means the preset's value.
 
     Attributes:
-        preset: "paper", or "official" for the authors' released code.
-        alpha: Minimum dissimilarity of two patients, in [0, 1].
-        weight_norm: Weights of negatives: none (W), mean (W over its row mean) or softmax.
-        similarity: What is aligned with 1 - W: cosine, or minmax-scaled cosine.
-        reliability: What missing metadata does to a pair: multiply, revert, or ignore it.
-        nan_risk: What an unknown risk does: neutral, zero or raise.
-        risk_scale: "minmax" over the batch, or a fixed positive scale of the risk difference to the power q.
+        preset: "paper" for the paper's formulas, or "official" for the authors' released code.
+        alpha: Dissimilarity of two patients with equal risks, in [0, 1].
+        weight_norm: Weights of negatives: none (W), mean (W divided by its row mean) or softmax (of the row of W).
+        similarity: Similarity in the alignment term: cosine, or minmax (cosine scaled by its range in the batch).
+        reliability: Effect of missing metadata on the weight of a pair: multiply (lower it), revert (move it towards
+            the mean dissimilarity) or ignore.
+        nan_risk: Treatment of an unknown risk: neutral (its pairs get the mean dissimilarity of known pairs), zero (the
+            risk is set to 0) or raise (an error).
+        risk_scale: Scale of the risk differences |r_b - r_c|^q: "minmax" (their maximum in the batch), or a fixed
+            positive number.
         risk_power: Exponent q of the risk difference, 2 or 1.
         contrastive_weight: Weight of the contrastive term.
         align_weight: Weight of the alignment term.
@@ -63,38 +66,40 @@ class PretrainConfig:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, card.
         loss: The method: clef, simclr, moco, byol, supcon (recordings of one class are positives), cmsc (recordings of
-            one patient) or yaware (recordings of similar age and sex).
-        model: ResNeXt1D size: small (0.4 M), medium (31 M) or large (296 M parameters).
+            one patient are positives) or yaware (recordings of similar age and sex are positives).
+        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters).
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.
         lr: Learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        restart_epochs: Epochs of the first cosine cycle.
-        restart_factor: How much longer each cycle is than the one before.
+        restart_epochs: Epochs of the first cosine cycle of the learning rate.
+        restart_factor: Length of each cycle relative to the one before.
         min_lr: Learning rate at the end of a cycle.
-        temperature: Temperature of the loss.
+        temperature: Temperature of the loss; byol has none.
         clef: Options of the CLEF loss.
-        momentum: Momentum of the momentum encoder, in [0, 1); "preset": 0.999 for moco, 0.996 for byol.
-        queue: Keys of earlier batches that moco keeps as negatives, at least batch_size.
+        momentum: Momentum of moco's momentum encoder or byol's target network, in [0, 1); "preset" is 0.999 for moco
+            and 0.996 for byol.
+        queue: Number of keys of earlier batches that moco keeps as negatives, at least batch_size.
         bandwidth: Width of yaware's Gaussian kernel, in standard deviations of age and sex.
-        label_column: What supcon takes as classes: a classification task of the data, or sex.
-        region: SCORE2 risk region of the patients: low, moderate, high or very_high.
-        seconds: Length of the input window.
-        windows: Both views show the "same" window of a recording, or "independent" ones (which needs a window shorter
-            than the recordings).
-        same_lead_probability: How often both views of a recording show the same lead.
+        label_column: The classes of supcon: a classification task of the data, or sex. Required for supcon.
+        region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
+            very_high.
+        seconds: Length of the input window in seconds.
+        windows: Whether both views show the "same" window of a recording or "independent" windows (which must then be
+            shorter than the recordings).
+        same_lead_probability: Probability that both views of a recording show the same lead.
         augmentation: Noise and masking of the views.
-        sampling_rate: Common sampling rate in Hz.
+        sampling_rate: Rate in Hz to which all recordings are resampled.
         low_hz: Lower edge of the pass band in Hz.
         high_hz: Upper edge of the pass band in Hz.
-        leads: Leads to train on; default: all of each recording.
-        seed: Seed of split, initialisation, order and augmentation.
-        checkpoint_steps: Steps between checkpoints; 0: one at the end of every epoch.
+        leads: Leads to train on; default: all leads of each recording.
+        seed: Seed of the split, the initial weights, the order of recordings and the augmentation.
+        checkpoint_steps: Steps between checkpoints, besides those at the end of every epoch; 0 for these alone.
         keep_checkpoints: How many of the newest checkpoints to keep.
         accelerator: Lightning Fabric accelerator: auto, cpu, cuda, mps.
         devices: Number of devices.
         precision: Lightning Fabric precision, e.g. 32-true, bf16-mixed.
-        workers: Processes that prepare batches; 0: the training process itself.
+        workers: Number of processes that prepare batches; with 0, the training process does it.
         cache: Folder of converted caches; default: $ECGLOSS_CACHE or ~/.cache/ecgloss.
     """
 
