@@ -41,7 +41,7 @@ TASKS = {"hypertrophy": "auroc", "risk": "spearman"}
 
 def main() -> None:
     """Run the demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo-report"), help="folder for the report and results")
     parser.add_argument("--recordings", type=int, default=2000, help="number of simulated recordings")
     parser.add_argument("--epochs", type=int, default=10, help="epochs of pretraining")
