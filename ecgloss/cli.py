@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: Words after ``ecgloss``; default those of the process.
+        arguments: Arguments after ``ecgloss``; default: those of this process.
 
     Returns:
-        Exit code: 0, 1 (failed) or 2 (bad usage).
+        Exit code: 0 (success), 1 (failed), 2 (bad usage) or 130 (interrupted).
 
     Example:
         >>> main(["info"])  # doctest: +ELLIPSIS
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Parse and run."""
+    """Parse the arguments and run the command."""
     if words == ["info"]:  # needs no extra, so that it can say which are missing
         return show_info(None)
     jsonargparse = require("jsonargparse", "train")
@@ -69,7 +69,7 @@ def _run(words: list[str]) -> int:
 
 
 def _parser(jsonargparse: Any) -> tuple[ArgumentParser, dict[str, Callable[[Any], int]]]:
-    """The parser with all commands, and what each runs."""
+    """The parser of all commands, and the function that runs each command."""
     import ecgloss
 
     parser = jsonargparse.ArgumentParser(
@@ -78,13 +78,13 @@ def _parser(jsonargparse: Any) -> tuple[ArgumentParser, dict[str, Callable[[Any]
     subcommands = parser.add_subcommands(required=True, dest="command")
     for name, (make, _) in COMMANDS.items():
         sub = make(jsonargparse)
-        sub.add_argument("--debug", action="store_true", help="Show a traceback when something fails.")
+        sub.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         subcommands.add_subcommand(name, sub, help=(sub.description or "").split(".")[0])
     return parser, {name: run for name, (_, run) in COMMANDS.items()}
 
 
 def _fail(message: str, code: int) -> int:
-    """One line on stderr."""
+    """Print an error as one line on stderr; returns the exit code."""
     print(f"ecgloss: error: {_one_line(message)}", file=sys.stderr)
     return code
 
@@ -98,7 +98,7 @@ def _underscores(word: str) -> str:
 
 
 def _one_line(message: str) -> str:
-    """Message without line breaks."""
+    """The message without line breaks."""
     return " ".join(message.split())
 
 

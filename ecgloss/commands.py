@@ -1,4 +1,4 @@
-"""The commands of the command line: the options of each, and what it does. Heavy imports wait until a command runs."""
+"""The commands of the command line: their options and actions. Heavy modules are imported only when a command runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
+DATA_HELP = "Folder of WFDB records, folder of a converted cache, or synthetic[:N[:SEED]] for N simulated recordings."
+CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
+REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
+
 
 class UsageError(Exception):
-    """The command line cannot be understood; exit code 2."""
+    """The command line is invalid; exit code 2."""
 
 
 def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
@@ -34,10 +38,10 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
         "Pretrain an encoder.",
         "ecgloss pretrain --data synthetic --loss clef --epochs 10 --sampling_rate 100 --out runs/first",
     )
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    parser.add_argument("--resume", type=str, default=None, help="Continue this run from its last checkpoint.")
-    parser.add_argument("--data", type=str, default=None, help="WFDB folder, converted cache, or synthetic[:N[:SEED]].")
-    parser.add_argument("--out", type=str, default=None, help="Folder of the run (default: runs/DATA-LOSS).")
+    parser.add_argument("--config", action="config", help="YAML file that may set any of these options.")
+    parser.add_argument("--resume", type=str, default=None, help="Run to continue; takes no other options.")
+    parser.add_argument("--data", type=str, default=None, help=DATA_HELP)
+    parser.add_argument("--out", type=str, default=None, help="Folder for the run (default: runs/DATA-LOSS).")
     _add_leads(parser)
     loss = Literal[tuple(METHODS)]  # type: ignore[valid-type]
     parser.add_argument("--loss", type=loss, default=PretrainConfig.loss, help=f"The method: {list_methods()}.")
@@ -74,13 +78,13 @@ def _pretrain(config: Namespace) -> int:
 
 
 def refuse_options_of_a_resumed_run(given: Namespace) -> None:
-    """A resumed run has the options it began with; silently ignoring new ones would mislead."""
+    """A resumed run keeps the options it was started with; silently ignoring new ones would mislead."""
     if set(given.keys()) - {"resume", "debug"}:
         raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
 
 
 def refuse_empty(options: Namespace) -> None:
-    """An unset shell variable must not come to mean the current folder."""
+    """Refuse empty paths: an unset shell variable must not stand for the current folder."""
     for name in ("data", "out", "checkpoint", "resume"):
         if options.get(name) == "":
             raise UsageError(f"--{name} is empty")
@@ -89,7 +93,7 @@ def refuse_empty(options: Namespace) -> None:
 def _embed_parser(jsonargparse: Any) -> ArgumentParser:
     parser = _new(
         jsonargparse,
-        "Write the embeddings of recordings.",
+        "Write the embeddings of recordings to a Parquet file.",
         "ecgloss embed --checkpoint runs/first --data synthetic --out first.parquet",
     )
     _add_checkpoint_options(parser)
@@ -122,15 +126,15 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
 
     parser = _new(
         jsonargparse,
-        "Probe a frozen encoder on a task, against a random encoder of the same shape.",
+        "Evaluate a frozen encoder on a task with a linear probe, next to a random encoder of the same shape.",
         "ecgloss evaluate --checkpoint runs/first --data synthetic --task hypertrophy",
     )
     _add_checkpoint_options(parser)
-    parser.add_argument("--task", type=str, required=True, help="Task of the data, or risk; a wrong one lists them.")
-    parser.add_argument("--protocol", type=Literal["linear"], default="linear", help="Linear probe.")
-    parser.add_argument("--label_fraction", type=float, default=1.0, help="Part of the labels.")
+    parser.add_argument("--task", type=str, required=True, help="Task of the data, or risk; an unknown one lists all.")
+    parser.add_argument("--protocol", type=Literal["linear"], default="linear", help="Protocol: a linear probe.")
+    parser.add_argument("--label_fraction", type=float, default=1.0, help="Fraction of training labels to use.")
     region = Literal["low", "moderate", "high", "very_high"]
-    parser.add_argument("--region", type=region, default="moderate", help="SCORE2 risk region, for the task risk.")
+    parser.add_argument("--region", type=region, default="moderate", help=REGION_HELP)
     parser.add_argument("--seed", type=int, default=0, help="Seed of label subsets, bootstrap and random encoder.")
     parser.add_argument("--out", type=str, default=None, help="Folder for results.json and report.html.")
     return parser
@@ -171,11 +175,11 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
 
     parser = _new(
         jsonargparse,
-        "Convert recordings once; the folder can be used as --data.",
+        "Convert recordings once, into a folder that can be used as --data.",
         "ecgloss cache --data path/to/ptb-xl --out ptb-xl-100hz --sampling_rate 100",
     )
-    parser.add_argument("--data", type=str, required=True, help="WFDB folder, or synthetic[:N[:SEED]].")
-    parser.add_argument("--out", type=str, required=True, help="Folder to make.")
+    parser.add_argument("--data", type=str, required=True, help="Folder of WFDB records, or synthetic[:N[:SEED]].")
+    parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
     parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
     return parser
@@ -200,7 +204,7 @@ def _cache(config: Namespace) -> int:
 
 
 def _info_parser(jsonargparse: Any) -> ArgumentParser:
-    return _new(jsonargparse, "Say what is installed and usable here.", "ecgloss info")
+    return _new(jsonargparse, "Show what is installed and usable on this machine.", "ecgloss info")
 
 
 def show_info(_: Any) -> int:
@@ -212,23 +216,21 @@ def show_info(_: Any) -> int:
 
 
 def _add_checkpoint_options(parser: ArgumentParser) -> None:
-    """What embedding and evaluation share."""
-    parser.add_argument("--checkpoint", type=str, required=True, help="Training run or one of its checkpoints.")
-    parser.add_argument(
-        "--data", type=str, required=True, help="WFDB folder, converted cache, or synthetic[:N[:SEED]]."
-    )
+    """The options that embed and evaluate share."""
+    parser.add_argument("--checkpoint", type=str, required=True, help="Run (its newest checkpoint) or one checkpoint.")
+    parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
     parser.add_argument("--lead", type=str, default="I", help='Lead to embed, or "all" for the mean over leads.')
-    parser.add_argument("--cache", type=str, default=None, help="Folder of converted caches.")
-    parser.add_argument("--device", type=str, default="cpu", help="Where to compute embeddings, e.g. cuda.")
+    parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
+    parser.add_argument("--device", type=str, default="cpu", help="Device that computes the embeddings, e.g. cuda.")
 
 
 def _add_leads(parser: ArgumentParser) -> None:
-    """A list of leads, as people write it."""
+    """The option --leads, a list with commas."""
     parser.add_argument("--leads", type=str, default=None, help="Leads to keep, e.g. I,II,V5 (default: all).")
 
 
 def _options(config: Namespace) -> dict[str, Any]:
-    """Parsed options as plain values, leads split."""
+    """Parsed options as plain values, with leads as a list."""
     given: dict[str, Any] = config.as_dict()
     for name in ("config", "debug"):
         given.pop(name, None)
@@ -238,7 +240,7 @@ def _options(config: Namespace) -> dict[str, Any]:
 
 
 def _check_device(name: str) -> None:
-    """Before any work, and in one line: torch says no late and at length."""
+    """Check a device before any work; torch would fail later, with a message of many lines."""
     import torch
 
     try:
@@ -249,7 +251,7 @@ def _check_device(name: str) -> None:
 
 
 def _say_skipped(dataset: Any) -> None:
-    """Records that could not be used, on stderr."""
+    """Print to stderr which records could not be used, and why."""
     if not dataset.skipped:
         return
     print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)

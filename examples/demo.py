@@ -1,8 +1,8 @@
-"""Pretrain on a synthetic cohort with SimCLR and with CLEF, and probe both against a random encoder.
+"""Pretrain with SimCLR and with CLEF on a synthetic cohort; compare both with a random encoder by linear probes.
 
     python examples/demo.py --out demo-report
 
-Ends with a table and a report.
+At the end, it prints a table of results and writes an HTML report.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 
 FEW, DRAWS = 50, 10
-# A diagnosis no loss has seen, and the score CLEF was trained with.
+# A diagnosis that no loss has seen, and the risk score that CLEF was trained with; each with its metric.
 TASKS = {"hypertrophy": "auroc", "risk": "spearman"}
 
 
 def main() -> None:
     """Run the demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo-report"), help="folder for report and results")
-    parser.add_argument("--recordings", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=42)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("demo-report"), help="folder for the report and results")
+    parser.add_argument("--recordings", type=int, default=2000, help="number of simulated recordings")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of pretraining")
+    parser.add_argument("--seed", type=int, default=42, help="seed of the split, initial weights and augmentation")
     parser.add_argument(
-        "--default-views", action="store_true", help="views as ecgloss pretrain makes them by default, for comparison"
+        "--default-views", action="store_true", help="use the default views of ecgloss pretrain, for comparison"
     )
     options = parser.parse_args()
     begin = time.perf_counter()
@@ -94,13 +94,13 @@ def main() -> None:
 
 
 def configuration(options: argparse.Namespace, scratch: Path) -> PretrainConfig:
-    """A run that fits a small cohort and two cores."""
+    """The options of a run on a small cohort and two cores."""
     config = PretrainConfig(
         data=f"synthetic:{options.recordings}",
         out="",
         epochs=options.epochs,
         restart_epochs=options.epochs,
-        lr=1e-3,  # the default suits a hundred epochs on a million recordings; here are ten on two thousand
+        lr=1e-3,  # the default suits 100 epochs on a million recordings; these are 10 epochs on 2,000
         sampling_rate=100.0,
         seed=options.seed,
         cache=str(scratch / "cache"),
@@ -109,34 +109,34 @@ def configuration(options: argparse.Namespace, scratch: Path) -> PretrainConfig:
         return config
     return replace(
         config,
-        # Two views of one window share where the beats fall, and telling recordings apart by that teaches nothing about
-        # patients. Half a recording each, and they share the patient only.
+        # Two views of the same window have their beats at the same times. An encoder can match them by these times
+        # alone, which teaches it nothing about the patient. Independent windows share only the patient.
         seconds=5.0,
         windows="independent",
-        # The default of 0.1 mV is as strong as lead I itself (its RMS here is 0.09 mV) and drowns P and T waves.
+        # The default of 0.1 mV is as strong as lead I itself (its RMS here is 0.09 mV) and hides P and T waves.
         augmentation=Augmentation(noise_rms=0.03),
     )
 
 
 def train_at_once(configs: list[PretrainConfig]) -> None:
-    """Train in a process each: small convolutions gain more from that than from several threads."""
+    """Train every configuration in its own process: for small convolutions this is faster than several threads."""
     threads = max(1, torch.get_num_threads() // len(configs))
     names = " and ".join(config.loss for config in configs)
-    print(f"training {names} at once; the progress shown is that of {configs[-1].loss}", flush=True)
+    print(f"training {names} in parallel; the progress bar shows {configs[-1].loss}", flush=True)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(configs), spawn, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         runs = [pool.submit(train, config, progress=config is configs[-1]) for config in configs]
         for run in runs:
-            run.result()  # or its exception
+            run.result()  # raises the exception of a failed run
 
 
 def train(config: PretrainConfig, progress: bool) -> None:
-    """One of them: what it leaves is in its folder."""
+    """Train one configuration; the result is in its folder."""
     pretrain(config, progress=progress)
 
 
 def probe(method: str, z: NDArray[np.float32], dataset: EcgDataset, split: Split) -> list[ResultRow]:
-    """Probe embeddings with few labels and with all."""
+    """Fit linear probes on embeddings, with few labels and with all labels."""
     rows = []
     for task, metric in TASKS.items():
         name = f"{task} {'AUROC' if metric == 'auroc' else 'rank correlation'}"
@@ -148,7 +148,7 @@ def probe(method: str, z: NDArray[np.float32], dataset: EcgDataset, split: Split
 
 
 def save_results(out: Path, rows: list[ResultRow], note: str, seconds: float) -> None:
-    """Numbers as JSON and Markdown, for documentation."""
+    """Write the results as JSON and Markdown."""
     content = [{"method": row.method, "metric": row.metric, "labels": row.labels, **vars(row.estimate)} for row in rows]
     write_json(out / "results.json", {"note": note, "seconds": round(seconds), "rows": content})
     (out / "results.md").write_text(f"{markdown(rows)}\n\n{note}\n", encoding="utf-8")

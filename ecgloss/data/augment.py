@@ -19,13 +19,13 @@ NOISES = (NONE, *MAKERS)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Options of `augment`.
+    """The augmentation of a view.
 
     Attributes:
         noise_rms: Root mean square of the noise over the window, in mV.
-        noises: One of these is drawn per view: none, motion, electrode, baseline, mixture.
-        mask_probability: Probability that a run of samples is set to zero.
-        mask_fraction: Shortest and longest run, as fractions of the window.
+        noises: Kinds of noise, one of which is chosen for each view: none, motion, electrode, baseline, mixture.
+        mask_probability: Probability that one run of samples of a view is set to zero.
+        mask_fraction: Shortest and longest such run, as fractions of the window.
     """
 
     noise_rms: float = 0.1

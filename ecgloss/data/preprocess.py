@@ -28,11 +28,11 @@ class Preprocessing:
     """What is done to every signal before it is stored; kept in caches and in checkpoints.
 
     Attributes:
-        sampling_rate: Common rate in Hz.
+        sampling_rate: Rate in Hz to which all recordings are resampled.
         low_hz: Lower edge of the pass band in Hz.
-        high_hz: Upper edge of the pass band in Hz, below half of ``sampling_rate``.
+        high_hz: Upper edge of the pass band in Hz, below half of the sampling rate.
         order: Order of the Butterworth filter (applied forwards and backwards).
-        leads: Keep only these, in this order; None keeps all that a recording has.
+        leads: Leads to keep, in this order; None keeps all leads of a recording.
 
     Raises:
         ValueError: If a rate, an edge, the order or the list of leads makes no sense.

@@ -21,15 +21,15 @@ class TrainingOptions:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
         loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
-        model: ResNeXt1D size: small (0.4 M), medium (31 M) or large (296 M parameters).
+        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters).
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.
         lr: Learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        restart_epochs: Epochs of the first cosine cycle.
-        restart_factor: How much longer each cycle is than the one before.
+        restart_epochs: Epochs of the first cosine cycle of the learning rate.
+        restart_factor: Length of each cycle relative to the one before.
         min_lr: Learning rate at the end of a cycle.
-        temperature: Temperature of the loss.
+        temperature: Temperature of the loss; byol has none.
     """
 
     data: str
@@ -48,16 +48,17 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How recordings become the two views the encoder sees, and where their patients live.
+    """How the two views of a recording are made, and the region of the patients.
 
     Attributes:
-        region: SCORE2 risk region of the patients: low, moderate, high or very_high.
-        seconds: Length of the input window.
-        windows: Both views show the "same" window of a recording, or "independent" ones (which needs a window shorter
-            than the recordings).
-        same_lead_probability: How often both views of a recording show the same lead.
+        region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
+            very_high.
+        seconds: Length of the input window in seconds.
+        windows: Whether both views show the "same" window of a recording or "independent" windows (which must then be
+            shorter than the recordings).
+        same_lead_probability: Probability that both views of a recording show the same lead.
         augmentation: Noise and masking of the views.
-        sampling_rate: Common sampling rate in Hz.
+        sampling_rate: Rate in Hz to which all recordings are resampled.
         low_hz: Lower edge of the pass band in Hz.
         high_hz: Upper edge of the pass band in Hz.
         leads: Leads to train on; default: all of each recording.
@@ -79,13 +80,13 @@ class ExecutionOptions:
     """Where a run computes, what it keeps, and its seed.
 
     Attributes:
-        seed: Seed of split, initialisation, order and augmentation.
-        checkpoint_steps: Steps between checkpoints; 0: one at the end of every epoch.
+        seed: Seed of the split, the initial weights, the order of recordings and the augmentation.
+        checkpoint_steps: Steps between checkpoints, besides those at the end of every epoch; 0 for these alone.
         keep_checkpoints: How many of the newest checkpoints to keep.
         accelerator: Lightning Fabric accelerator: auto, cpu, cuda, mps.
         devices: Number of devices.
         precision: Lightning Fabric precision, e.g. 32-true, bf16-mixed.
-        workers: Processes that prepare batches; 0: the training process itself.
+        workers: Number of processes that prepare batches; with 0, the training process does it.
         cache: Folder of converted caches; default: $ECGLOSS_CACHE or ~/.cache/ecgloss.
     """
 

@@ -28,13 +28,16 @@ class ClefConfig:
     A preset is a named set of values of all options: that of the paper, or that of the authors' released code.
 
     Attributes:
-        preset: "paper", or "official" for the authors' released code.
-        alpha: Minimum dissimilarity of two patients, in [0, 1].
-        weight_norm: Weights of negatives: none (W), mean (W over its row mean) or softmax.
-        similarity: What is aligned with 1 - W: cosine, or minmax-scaled cosine.
-        reliability: What missing metadata does to a pair: multiply, revert, or ignore it.
-        nan_risk: What an unknown risk does: neutral, zero or raise.
-        risk_scale: "minmax" over the batch, or a fixed positive scale of the risk difference to the power q.
+        preset: "paper" for the paper's formulas, or "official" for the authors' released code.
+        alpha: Dissimilarity of two patients with equal risks, in [0, 1].
+        weight_norm: Weights of negatives: none (W), mean (W divided by its row mean) or softmax (of the row of W).
+        similarity: Similarity in the alignment term: cosine, or minmax (cosine scaled by its range in the batch).
+        reliability: Effect of missing metadata on the weight of a pair: multiply (lower it), revert (move it towards
+            the mean dissimilarity) or ignore.
+        nan_risk: Treatment of an unknown risk: neutral (its pairs get the mean dissimilarity of known pairs), zero (the
+            risk is set to 0) or raise (an error).
+        risk_scale: Scale of the risk differences |r_b - r_c|^q: "minmax" (their maximum in the batch), or a fixed
+            positive number.
         risk_power: Exponent q of the risk difference, 2 or 1.
         contrastive_weight: Weight of the contrastive term.
         align_weight: Weight of the alignment term.

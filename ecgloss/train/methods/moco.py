@@ -24,7 +24,7 @@ class MocoOptions:
     """Options of a run that only MoCo has.
 
     Attributes:
-        queue: Keys of earlier batches that moco keeps as negatives, at least batch_size.
+        queue: Number of keys of earlier batches that moco keeps as negatives, at least batch_size.
     """
 
     queue: int = 4096

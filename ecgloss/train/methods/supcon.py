@@ -24,7 +24,7 @@ class SupConOptions:
     """Options of a run that only SupCon has.
 
     Attributes:
-        label_column: What supcon takes as classes: a classification task of the data, or sex.
+        label_column: The classes of supcon: a classification task of the data, or sex. Required for supcon.
     """
 
     label_column: str | None = None
