@@ -16,7 +16,7 @@ from torch import Tensor
 from ecgloss.engine.stats import stretch_and_start
 
 
-def mean_squared_error(
+def alignment_from_sums(
     alignment: str, sums: tuple[Tensor, ...], origin: Tensor, low: Tensor, high: Tensor, pairs: int
 ) -> Tensor:
     """Mean over all pairs of (S^ - T)^2.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ecgloss.engine.alignment import mean_squared_error
+from ecgloss.engine.alignment import alignment_from_sums
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, Relations, Rule, is_weighted
 from ecgloss.pairs.weight_matrix import wide_dtype
@@ -36,7 +36,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     statistics = _RowStatistics.apply(q, k, tau, _Held(rule), alignment, origin)
     low, high, *sums = statistics[4:]
     pairs = rule.layout.n_rows * rule.layout.n_columns
-    error = mean_squared_error(alignment, tuple(sums), origin, low, high, pairs)
+    error = alignment_from_sums(alignment, tuple(sums), origin, low, high, pairs)
     return PairStats(statistics[:4], alignment=error.to(q.dtype))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ecgloss._validate import FLOATS, check_option
-from ecgloss.engine import availability, chunked, extension, ops, reference
+from ecgloss.engine import availability, chunked, dense, extension, ops, reference
 from ecgloss.engine.normalise import first_order, normalise, without_autocast
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, Rule, is_weighted
@@ -20,7 +20,7 @@ _PLAIN: dict[str, Callable[..., PairStats]] = {"chunked": chunked.pair_stats, "r
 _NAMES = ("auto", "triton", "cpp", "chunked", "reference")
 ENVIRONMENT = "ECGLOSS_BACKEND"
 MOST_EXCLUDED = 2  # shifts a tile of the Triton kernels checks for
-FEW_PAIRS = 2**20  # 4 MiB per matrix in fp32: to store S takes less time than to compute it twice
+FEW_PAIRS = 2**22  # 16 MiB per matrix in fp32: storing S takes less time than computing it twice
 
 
 def pair_stats(
@@ -45,7 +45,7 @@ def pair_stats(
             (``"minmax"``); the rule must then have weights W (:class:`~ecgloss.pairs.WeightedRule`) and be square.
         term_weights: The weights with which :meth:`PairStats.loss` will be called: kernels then have it ready.
         backend: ``"auto"`` (C++ kernels for CPU tensors, Triton kernels for CUDA tensors; elsewhere ``"chunked"``, or
-            ``"reference"`` for up to 2^20 pairs),
+            ``"reference"`` for up to 2^22 pairs),
             ``"triton"``, ``"cpp"``, ``"chunked"`` or ``"reference"``; the environment variable ECGLOSS_BACKEND
             overrides ``"auto"``.
 
@@ -86,15 +86,14 @@ def checked_pair_stats(
     name = select_backend(backend, first.device, first.dtype, rule)
     if name in ("cpp", "triton"):  # normalise by themselves, in one pass with all else
         return ops.pair_stats(name, first, second, k, temperature, rule, alignment, term_weights)
-    rows = first if second is None else torch.cat([first, second])
     # Normalising and summing in half precision would lose the loss.
-    with without_autocast(rows.device.type):
+    with without_autocast(first.device.type):
+        wide = torch.float64 if first.dtype == torch.float64 else torch.float32
+        tau = _temperature(temperature, first.device, wide)
+        if name == "dense":
+            return dense.pair_stats(first, second, k, tau, rule, alignment, term_weights)
+        rows = first if second is None else torch.cat([first, second])
         unit, columns = normalise(rows), None if k is None else normalise(k)
-        if isinstance(temperature, Tensor):
-            tau = first_order(temperature) if temperature.requires_grad else temperature
-            tau = tau.to(device=unit.device, dtype=unit.dtype)
-        else:
-            tau = torch.full((), temperature, dtype=unit.dtype, device=unit.device)
         return _PLAIN[name](unit, columns, tau, rule, alignment=alignment)
 
 
@@ -138,8 +137,17 @@ def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> s
             _announce_fallback()
     elif availability.triton_obstacle() is None and _unfit_for_triton(device, dtype, rule) is None:
         return "triton"
-    few = rule is not None and rule.layout.n_rows * rule.layout.n_columns <= FEW_PAIRS
-    return "reference" if few else "chunked"
+    if rule is None or rule.layout.n_rows * rule.layout.n_columns > FEW_PAIRS:
+        return "chunked"
+    return "reference" if rule.layout.positive is None else "dense"
+
+
+def _temperature(temperature: float | Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """0-d, where and in what plain torch computes."""
+    if isinstance(temperature, Tensor):
+        tau = first_order(temperature) if temperature.requires_grad else temperature
+        return tau.to(device=device, dtype=dtype)
+    return torch.full((), temperature, dtype=dtype, device=device)
 
 
 def _kernels() -> str:

@@ -48,25 +48,30 @@ def refuse_gradient(g: Tensor) -> Tensor:
     return refused
 
 
+def unit_rows(z: Tensor) -> tuple[Tensor, Tensor]:
+    """z^ in fp32 or wider (N, D), and |z| (N, 1)."""
+    wide = z if z.dtype == torch.float64 else z.float()
+    norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    return wide / norm.clamp(min=NORM_EPSILON), norm
+
+
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
-        wide = z if z.dtype == torch.float64 else z.float()
-        norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-        unit = wide / norm.clamp(min=NORM_EPSILON)
+        unit, norm = unit_rows(z)
         ctx.save_for_backward(unit, norm)
         ctx.dtype = z.dtype
-        return unit  # type: ignore[no-any-return]
+        return unit
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
         with torch.no_grad():
             unit, norm = ctx.saved_tensors
-            dz = _through_sphere(g, unit, norm, ctx.dtype)
+            dz = through_sphere(g, unit, norm, ctx.dtype)
         return refuse_gradient(dz.requires_grad_()) if torch.is_grad_enabled() else dz  # create_graph=True
 
 
-def _through_sphere(g: Tensor, unit: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
+def through_sphere(g: Tensor, unit: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
     """The gradient of z from that of its unit rows."""
     tiny = norm < NORM_EPSILON
     inward = torch.where(tiny, 0.0, (unit * g).sum(1, keepdim=True))

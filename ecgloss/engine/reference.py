@@ -30,7 +30,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
         The statistics.
     """
     layout = rule.layout
-    rows, excluded, positive = _columns(layout, q.device)
+    rows, excluded, positive = columns_of(layout, q.device)
     similarities = q @ (q if k is None else k).T  # (N, M)
     logits = similarities / tau
     relations = rule.relations(rows, q.dtype)
@@ -55,12 +55,16 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     if alignment is None:
         return PairStats(statistics)
     assert is_weighted(rule)
-    stretch, start = stretch_and_start(alignment, similarities.min(), similarities.max())
+    scaled = similarities
+    if alignment == "minmax":
+        low, high = similarities.aminmax()
+        stretch, start = stretch_and_start(alignment, low, high)
+        scaled = stretch * (similarities - start)
     target = 1 - rule.weight(rows, q.dtype)
-    return PairStats(statistics, alignment=(stretch * (similarities - start) - target).square().mean())
+    return PairStats(statistics, alignment=torch.nn.functional.mse_loss(scaled, target))
 
 
-def _columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+def columns_of(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     """All rows (N,), the columns excluded for each (N, E), and its positive (N, 1) where the layout has one."""
     return _new_columns(layout, device) if torch.compiler.is_compiling() else _known_columns(layout, device)
 

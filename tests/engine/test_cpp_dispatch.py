@@ -63,7 +63,7 @@ def test_cpu_tensors_get_the_kernels_without_asking(views, no_environment):
         ("no Triton", torch.bfloat16, None, "chunked"),
         (None, torch.float64, None, "chunked"),
         (None, torch.float32, UniformPairs(Layout(9, 9, True, (0, 3, 6), None)), "reference"),
-        (None, torch.float32, UniformPairs(Layout(2048, 2048, True, (0, 3, 6), None)), "chunked"),
+        (None, torch.float32, UniformPairs(Layout(2049, 2049, True, (0, 3, 6), None)), "chunked"),
         (None, torch.float32, view_pairs(4), "triton"),
     ],
 )
