@@ -1,6 +1,6 @@
 // The kernels compiled for the compiler's own choice of instructions: any processor, any compiler with vector
 // extensions.
-#include "problem.h"
+#include "kernel_table.h"
 
 #if defined(__GNUC__) && !(defined(__aarch64__))
 

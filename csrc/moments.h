@@ -1,6 +1,7 @@
-// Sums and extremes of S and W over one tile, for the alignment term.
+// Sums and extremes of S and W over one tile, for L_d.
 #pragma once
 
+#include "task.h"
 #include "tiles.h"
 
 namespace ecgloss {
@@ -11,10 +12,9 @@ template <class T>
 void merge_extremes(const ForwardTask<T>& task, T low, T high) {
   const int32_t blocks[2] = {task.row_block, task.column_block};
   for (const int32_t block : blocks) {
-    double* lows = task.block_extremes + block;
-    double* highs = lows + task.block_count;
-    *lows = low < *lows ? low : *lows;
-    *highs = high > *highs ? high : *highs;
+    double &block_low = task.block_low[block], &block_high = task.block_high[block];
+    block_low = low < block_low ? low : block_low;
+    block_high = high > block_high ? high : block_high;
   }
   Extremes& best = *task.extremes;
   if (low > best.low && high < best.high) return;
@@ -39,8 +39,8 @@ struct MomentSums {
   Vector<T> y, yy, yw, w, ww;
 };
 
-// Sums in three stages, a few rows and a strip in T, all else in double: long sums of equal numbers would round the
-// same way every time.
+// Sums in three stages: eight rows and one strip in T, the rest in double. A long sum in T of nearly equal numbers
+// would round in the same direction at every step.
 template <class T>
 struct TileMoments {
   Vector<T> low, high;
@@ -49,8 +49,8 @@ struct TileMoments {
   TileMoments() : low(broadcast(T(__builtin_inff()))), high(broadcast(T(-__builtin_inff()))) {}
 
   template <bool kGeneral>
-  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T reference, Vector<T> inside) {
-    Vector<T> deviation = s - reference;
+  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T origin, Vector<T> inside) {
+    Vector<T> deviation = s - origin;
     if (kGeneral) {
       deviation *= inside;
       const Mask<T> valid = inside > T(0);

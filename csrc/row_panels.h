@@ -1,4 +1,4 @@
-// Rows to a panel and back: normalisation on the way in, its gradient on the way out.
+// Rows to a panel of unit rows, and the gradient of a panel to the gradient of its rows.
 #pragma once
 
 #include "problem.h"
@@ -46,7 +46,8 @@ ECGLOSS_INLINE V divide(V z, T norm, T inverse) {
   return quotient + (z - quotient * norm) * inverse;
 }
 
-// Unit rows as a panel. rows: 48 addresses, null behind the last row; norms [48]: null to leave the rows as they are.
+// Unit rows as a panel. rows: kPanel addresses, null after the last row; norms [kPanel]: null for rows that are not
+// to be normalised.
 template <class T>
 void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
   constexpr int kWidth = kLanes<T>;
@@ -80,7 +81,7 @@ void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
 }
 
 // dL/dz = (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out; their
-// gradient, 1e12 g, is cut at +-limit. out: 48 addresses, null where no row is wanted.
+// gradient, 1e12 g, is cut at +-limit. out: kPanel addresses, null where no gradient is wanted.
 template <class T>
 void unpack_panel(const T* gradient, const T* panel, const T* norms, int64_t count, int64_t width, T limit,
                   T* const* out) {

@@ -1,8 +1,8 @@
-// In which order tiles are done, so that sums come out the same bit for bit for any number of threads.
+// The order of tiles, which makes every sum the same bit for bit for any number of threads.
 //
-// A tile (I, J) adds to block I of the rows and to block J of the columns. Every block takes its tiles one at a time
-// and in the order of the list, whoever does them; two tiles without a common block may be done at once. The list is
-// ordered in rounds in which no block occurs twice (a round-robin tournament), so that threads seldom wait.
+// A tile (I, J) adds to row block I and to column block J. The tiles of a block run one at a time and in the order of
+// the list, on any thread; two tiles without a common block may run at once. The list is ordered in rounds in which no
+// block occurs twice (a round-robin tournament), so that threads seldom wait.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace ecgloss {
 
 struct Turn {
   int32_t row, column;            // blocks
-  int32_t row_turn, column_turn;  // how many turns these blocks must have had
+  int32_t row_turn, column_turn;  // turns of these blocks that must be over before
 };
 
 struct Schedule {

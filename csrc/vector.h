@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "panel.h"
+
 #define ECGLOSS_INLINE inline __attribute__((always_inline))
 
 namespace ecgloss {
@@ -44,7 +46,7 @@ using Mask = typename Lanes<T>::Mask;
 template <class T>
 constexpr int kLanes = ECGLOSS_VECTOR_BYTES / static_cast<int>(sizeof(T));
 template <class T>
-constexpr int kPanelVectors = 48 / kLanes<T>;
+constexpr int kPanelVectors = static_cast<int>(kPanel) / kLanes<T>;
 
 template <class T>
 ECGLOSS_INLINE Vector<T> load(const T* p) {
