@@ -98,23 +98,26 @@ double add_positives(const BackwardTask<T>& task) {
   return weighted_gradient;
 }
 
-// Adds the gradients of min S and max S, shared evenly by ties.
+// Adds the gradients of min S and max S, shared evenly by ties. Padded columns may get them too: they reach
+// padding only.
 template <class T>
 void add_extremes(const BackwardTask<T>& task) {
   const Tile<T>& tile = task.tile;
   const AlignmentGradient<T>& alignment = task.alignment;
-  for (int64_t i = 0; i < tile.rows.count; ++i) {
-    for (int64_t j = 0; j < tile.columns.count; ++j) {
-      const int64_t at = entry(tile, i, j);
-      const T s = task.work.similarities[at];
-      if (s == alignment.low) task.work.gradient[at] += alignment.low_gradient;
-      if (s == alignment.high) task.work.gradient[at] += alignment.high_gradient;
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t strip = jp * tile.rows.panels * kPanel * kPanel;
+    for (int64_t at = strip; at < strip + tile.rows.count * kPanel; at += kLanes<T>) {
+      const Vector<T> s = load(task.work.similarities + at);
+      Vector<T> g = load(task.work.gradient + at);
+      g = s == broadcast(alignment.low) ? g + alignment.low_gradient : g;
+      g = s == broadcast(alignment.high) ? g + alignment.high_gradient : g;
+      store(task.work.gradient + at, g);
     }
   }
 }
 
 // Panels of out, [width][kPanel] each, += (panels of `vectors`)^T times the strip of G [vectors][kPanel] for that
-// panel. Rows of G beyond vectors.count are not read.
+// panel. Rows of G beyond vectors.count are not read; columns beyond outputs.count reach padding of out only.
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
                        const Block& outputs, T* out) {

@@ -175,9 +175,11 @@ void forward(Problem<T> problem, const Encoding& encoding, int threads, const Ro
       write_rows(problem, rows.state(), log_normalisers(problem, encoding, kernel, threads), statistics, saved);
 
   if (!aligned) return;
-  Extremes all = none;
-  for (const Extremes& e : extremes) merge(all, e);
-  write_extremes(problem, all, scalars);
+  if (problem.alignment == Alignment::minmax) {
+    Extremes all = none;
+    for (const Extremes& e : extremes) merge(all, e);
+    write_extremes(problem, all, scalars);
+  }
   for (const Moments& m : moments) {
     scalars.y += m.y, scalars.yy += m.yy, scalars.yw += m.yw, scalars.w += m.w, scalars.ww += m.ww;
   }

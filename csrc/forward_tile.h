@@ -123,7 +123,7 @@ void forward_strips(const ForwardTask<T>& task) {
     if (tile.mirrored) add_columns<T, R::kDense>(task, first, columns);
   }
   add_rows<T, R::kDense>(task);
-  if (kAlign) merge_extremes(task, moments.lowest(), moments.highest());
+  if (kAlign && problem.alignment == Alignment::minmax) merge_extremes(task, moments.lowest(), moments.highest());
 }
 
 // Copies S of the single positives of the tile's rows and, in a mirrored tile, of its columns.

@@ -7,7 +7,20 @@
 namespace ecgloss {
 namespace {
 
-// Extremes of a tile and the number of its entries that equal them, merged into those seen before.
+// Finds the first pair of a tile in row order that has the lowest S.
+template <class T>
+void find_low(const ForwardTask<T>& task, Extremes& found) {
+  const Tile<T>& tile = task.tile;
+  for (int64_t i = 0; i < tile.rows.count; ++i) {
+    for (int64_t j = 0; j < tile.columns.count; ++j) {
+      if (task.work.similarities[entry(tile, i, j)] != static_cast<T>(found.low)) continue;
+      found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
+      return;
+    }
+  }
+}
+
+// Merges the extremes of a tile into those of its blocks and into those of the thread.
 template <class T>
 void merge_extremes(const ForwardTask<T>& task, T low, T high) {
   const int32_t blocks[2] = {task.row_block, task.column_block};
@@ -20,14 +33,22 @@ void merge_extremes(const ForwardTask<T>& task, T low, T high) {
   if (low > best.low && high < best.high) return;
   const Tile<T>& tile = task.tile;
   Extremes found{low, high, 0, 0, -1, -1};
-  for (int64_t i = 0; i < tile.rows.count; ++i) {
-    for (int64_t j = 0; j < tile.columns.count; ++j) {
-      const T s = task.work.similarities[entry(tile, i, j)];
-      if (s == low && found.low_ties++ == 0)
-        found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
-      found.high_ties += s == high;
+  Mask<T> low_equal = {}, high_equal = {};  // minus the number of equal entries per lane
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t valid = tile.columns.count - jp * kPanel, columns = valid < kPanel ? valid : kPanel;
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const T* row = task.work.similarities + (jp * tile.rows.panels * kPanel + i) * kPanel;
+      int64_t j = 0;
+      for (; j + kLanes<T> <= columns; j += kLanes<T>) {
+        const Vector<T> s = load(row + j);
+        low_equal += s == broadcast(low);
+        high_equal += s == broadcast(high);
+      }
+      for (; j < columns; ++j) found.low_ties += row[j] == low, found.high_ties += row[j] == high;
     }
   }
+  for (int l = 0; l < kLanes<T>; ++l) found.low_ties -= low_equal[l], found.high_ties -= high_equal[l];
+  if (found.low <= best.low) find_low(task, found);
   const int64_t copies = tile.mirrored ? 2 : 1;
   found.low_ties *= copies;
   found.high_ties *= copies;
