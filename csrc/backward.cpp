@@ -169,7 +169,8 @@ double backward(Problem<T> problem, const Encoding& encoding, int threads, const
     kernel.backward_tile({&problem, plan.tile(problem, turn), work[thread], rows.view(problem),
                           square ? rows.view(problem) : columns.view(problem), alignment,
                           minmax && may_hold_extreme(saved, turn), positive.empty() ? nullptr : positive.data(),
-                          row_gradient, square ? row_gradient : column_gradient,
+                          row_gradient, square ? row_gradient : column_gradient, turn.row_turn == 0,
+                          turn.column_turn == 0,
                           wants_temperature ? &weighted_gradient[static_cast<size_t>(turn.row)] : nullptr});
   });
   if (!wants_temperature) return 0;

@@ -116,17 +116,17 @@ void add_extremes(const BackwardTask<T>& task) {
   }
 }
 
-// Panels of out, [width][kPanel] each, += (panels of `vectors`)^T times the strip of G [vectors][kPanel] for that
+// Panels of out, [width][kPanel] each, (+)= (panels of `vectors`)^T times the strip of G [vectors][kPanel] for that
 // panel. Rows of G beyond vectors.count are not read; columns beyond outputs.count reach padding of out only.
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
-                       const Block& outputs, T* out) {
+                       const Block& outputs, T* out, bool accumulate) {
   const int64_t width = problem.width, last = vectors.count - (vectors.panels - 1) * kPanel;
   const Inner inner{kPanel, 1, vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
   for (int64_t op = 0; op < outputs.panels; ++op) {
     multiply_rows<T>(width, inner, panels + vectors.panel * kPanel * width,
                      gradient + op * vectors.panels * kPanel * kPanel, out + (outputs.panel + op) * kPanel * width,
-                     true);
+                     accumulate);
   }
 }
 
@@ -149,13 +149,15 @@ void backward_tile(const BackwardTask<T>& task) {
     *task.weighted_gradient += diagonal ? weighted_gradient / 2 : weighted_gradient;
   }
   if (task.column_gradient != nullptr && !diagonal) {
-    multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.column_gradient);
+    multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.column_gradient,
+                      !task.first_of_columns);
   }
   if (diagonal) {
     // G_ii z^_i points along z^_i, which the gradient of the normalisation removes. It is left out of the sums, so that
     // it is removed exactly.
     for (int64_t i = 0; i < tile.rows.count; ++i) task.work.gradient[entry(tile, i, i)] = 0;
-    return multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.row_gradient);
+    return multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.row_gradient,
+                             !task.first_of_rows);
   }
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
     for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
@@ -163,7 +165,8 @@ void backward_tile(const BackwardTask<T>& task) {
                       task.work.transposed + (ip * tile.columns.panels + jp) * kPanel * kPanel);
     }
   }
-  multiply_gradient(problem, tile.columns, problem.columns, task.work.transposed, tile.rows, task.row_gradient);
+  multiply_gradient(problem, tile.columns, problem.columns, task.work.transposed, tile.rows, task.row_gradient,
+                    !task.first_of_rows);
 }
 
 }  // namespace

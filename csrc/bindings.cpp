@@ -104,15 +104,15 @@ void run_forward(const std::array<Address, 3>& embeddings, const SideFields& sid
 // The backward op; returns dL/dtau.
 //   g_rows: dL/d(row statistics) [4][n]; g_contrastive, g_alignment: dL/dL_w, dL/dL_d
 //   buffers: packed and saved, as the forward left them
-//   sums: panels of zeros, in which dL/dq^ and dL/dk^ are accumulated
+//   unit_gradients: dL/dq^ and dL/dk^ as panels, written
 //   outputs: dL/dq, dL/dq2, dL/dk
 //   limits: largest finite numbers of the dtypes of q and k
 template <class T>
 double run_backward(Address g_rows, double g_contrastive, double g_alignment, const std::array<Address, 2>& buffers,
-                    const SideFields& side, const std::array<Address, 2>& sums, const std::array<Address, 3>& outputs,
-                    const SizeFields& size_fields, const CodeFields& code, const NumberFields& numbers,
-                    const std::vector<int64_t>& layout_fields, double tau, int alignment, int threads,
-                    bool wants_temperature, const std::array<double, 2>& limits) {
+                    const SideFields& side, const std::array<Address, 2>& unit_gradients,
+                    const std::array<Address, 3>& outputs, const SizeFields& size_fields, const CodeFields& code,
+                    const NumberFields& numbers, const std::vector<int64_t>& layout_fields, double tau, int alignment,
+                    int threads, bool wants_temperature, const std::array<double, 2>& limits) {
   const Encoding encoding = encoding_of(code, numbers, side);
   const Layout layout = layout_of(layout_fields);
   const Sizes sizes = sizes_of(size_fields);
@@ -122,16 +122,16 @@ double run_backward(Address g_rows, double g_contrastive, double g_alignment, co
   const T* const g = pointer<const T>(g_rows);
   const Gradients<T> gradients{g, g == nullptr ? g : g + sizes.n, g == nullptr ? g : g + 3 * sizes.n, g_contrastive,
                                g_alignment};
-  T *const q_sum = pointer<T>(sums[0]), *const k_sum = pointer<T>(sums[1]);
+  T *const q_gradient = pointer<T>(unit_gradients[0]), *const k_gradient = pointer<T>(unit_gradients[1]);
   const auto [dq, dq2, dk] = outputs;
 
   py::gil_scoped_release unlocked;
   const double temperature = backward<T>(problem_of(sizes, packed, layout, tau, alignment), encoding, threads, saved,
-                                         gradients, q_sum, k_sum, wants_temperature);
-  unpack_gradient<T>(q_sum, packed.q, packed.q_norms, sizes.n, sizes.width, limits[0],
+                                         gradients, q_gradient, k_gradient, wants_temperature);
+  unpack_gradient<T>(q_gradient, packed.q, packed.q_norms, sizes.n, sizes.width, limits[0],
                      {pointer<T>(dq), sizes.first, pointer<T>(dq2)}, threads);
   if (dk != 0) {
-    unpack_gradient<T>(k_sum, packed.k, packed.k_norms, sizes.m, sizes.width, limits[1],
+    unpack_gradient<T>(k_gradient, packed.k, packed.k_norms, sizes.m, sizes.width, limits[1],
                        {pointer<T>(dk), sizes.m, nullptr}, threads);
   }
   return temperature;

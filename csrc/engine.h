@@ -31,7 +31,7 @@ template <class T>
 void forward(Problem<T> problem, const Encoding& encoding, int threads, const RowStatistics<T>& statistics,
              const SavedBuffer& saved);
 
-// Adds dL/dq^ and dL/dk^ to panels (k: null if not wanted or square). Returns dL/dtau, 0 if not wanted.
+// Writes dL/dq^ and dL/dk^ as panels (k: null if not wanted or square). Returns dL/dtau, 0 if not wanted.
 template <class T>
 double backward(Problem<T> problem, const Encoding& encoding, int threads, const SavedBuffer& saved,
                 const Gradients<T>& gradients, T* row_gradient, T* column_gradient, bool wants_temperature);

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "panel.h"
-#include "rule.h"
+#include "rule_data.h"
 
 namespace ecgloss {
 

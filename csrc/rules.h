@@ -4,10 +4,10 @@
 // weight as a positive and its weight as a negative.
 //
 // W is computed in three places, each for its own kind of loop: here, in ecgloss/pairs/weight_matrix.py (torch) and in
-// kernels/weight.py (Triton). A change of M also changes its least value, kLogLeastReliability in rule.h.
+// kernels/weight.py (Triton). A change of M also changes its least value, kLogLeastReliability in rule_data.h.
 #pragma once
 
-#include "rule.h"
+#include "rule_data.h"
 #include "vector.h"
 
 namespace ecgloss {

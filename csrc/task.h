@@ -98,9 +98,11 @@ struct BackwardTask {
   AlignmentGradient<T> alignment;
   bool has_extremes;           // this tile may hold the lowest or the highest S
   const T* positive_gradient;  // [n] dL/dS of the single positives; null: none
-  T* row_gradient;             // panels of dL/dq, added to
-  T* column_gradient;          // panels of dL/dk, added to; null: not wanted
-  double* weighted_gradient;   // sum of (dL/dS without L_d) (S - origin), added to; null: not wanted
+  T* row_gradient;             // panels of dL/dq^, added to
+  T* column_gradient;          // panels of dL/dk^, added to; null: not wanted
+  bool first_of_rows;          // no tile has added to the gradient of this block of rows: it is overwritten
+  bool first_of_columns;
+  double* weighted_gradient;  // sum of (dL/dS without L_d) (S - origin), added to; null: not wanted
 };
 
 }  // namespace ecgloss

@@ -85,15 +85,15 @@ def backward(
     g_loss_number = _number(g_loss)
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     outputs = _empty_gradients(packed, sizes, wanted, packed.dtype, packed.dtype)
-    q_sum = packed.new_zeros(_padded(n) * width)
-    k_sum = packed.new_zeros(_padded(m) * width) if wanted[2] else None
+    dq_unit = packed.new_empty(_padded(n) * width)  # of the unit rows
+    dk_unit = packed.new_empty(_padded(m) * width) if wanted[2] else None
     dtemperature = _kernels("backward", packed.dtype)(
         _address(g_rows),
         _number(g_contrastive) + g_loss_number * term_weights[0],
         _number(g_alignment) + g_loss_number * term_weights[1],
         [packed.data_ptr(), saved.data_ptr()],
         [_address(x) for x in side],
-        [q_sum.data_ptr(), _address(k_sum)],
+        [dq_unit.data_ptr(), _address(dk_unit)],
         [x.data_ptr() if wants else 0 for x, wants in zip(outputs, wanted)],
         sizes,
         code,
