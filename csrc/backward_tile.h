@@ -52,7 +52,7 @@ double gradient_strips(const BackwardTask<T>& task) {
         } else {
           const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
-          // The weight first: 0 for excluded pairs, whose exponential may be as large as a number can be.
+          // weight * e before the gain: an excluded pair has weight 0, and its large e times a gain could overflow.
           const auto exponential = [&](Vector<T> row_max, Vector<T> weight) {
             return weight * row_max_exponential<T>(s, row_max, scale);
           };
@@ -144,7 +144,7 @@ void backward_tile(const BackwardTask<T>& task) {
   }
   weighted_gradient += add_positives(task);
   if (task.has_extremes) add_extremes(task);
-  const bool diagonal = problem.layout.square && !tile.mirrored;  // G is its own transpose, and stands for A twice
+  const bool diagonal = problem.layout.square && !tile.mirrored;  // G = G^T counts A twice
   if (task.weighted_gradient != nullptr) {
     *task.weighted_gradient += diagonal ? weighted_gradient / 2 : weighted_gradient;
   }

@@ -30,7 +30,7 @@ ECGLOSS_INLINE Weights<T> weigh(const R& rule, const Rule<T>& numbers, int64_t i
   return w;
 }
 
-// log2(e)/tau in two parts: rounded to one number it would shift all exponentials the same way.
+// Multiplies by log2(e)/tau as a sum of two numbers: the rounding error of a single one would be common to all pairs.
 template <class T>
 struct Scale {
   T high, low;

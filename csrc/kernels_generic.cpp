@@ -1,5 +1,4 @@
-// The kernels compiled for the compiler's own choice of instructions: any processor, any compiler with vector
-// extensions.
+// The kernels compiled for the baseline of the target: any processor, any compiler with vector extensions.
 #include "kernel_table.h"
 
 #if defined(__GNUC__) && !(defined(__aarch64__))

@@ -1,9 +1,10 @@
 // C (rows, kPanel) (+)= A B: all arithmetic that costs N^2 D.
 //
 // B is [steps][kPanel]. Element (r, t) of A is at a[r * row + t * step]; (row, step) is (1, kPanel) for the rows of a
-// panel and (kPanel, 1) for its transpose. Budget: ECGLOSS_STRIP_ROWS x ECGLOSS_STRIP_VECTORS accumulators, the vectors
-// of one row of B and one broadcast stay in registers; a step's ECGLOSS_STRIP_ROWS broadcasts and ECGLOSS_STRIP_VECTORS
-// loads feed their product of multiply-adds.
+// panel and (kPanel, 1) for its transpose.
+//
+// Register budget, with R = ECGLOSS_STRIP_ROWS and V = ECGLOSS_STRIP_VECTORS: R V accumulators, V vectors of a row of B
+// and one broadcast element of A. A step loads V vectors and R elements for R V multiply-adds.
 #pragma once
 
 #include "vector.h"
@@ -11,11 +12,11 @@
 namespace ecgloss {
 namespace {
 
-// Where A lies, and how far the inner dimension goes: whole panels of `steps`, the last one shorter.
+// Strides of A, and the inner dimension: panels of `steps`, the last one of `last`.
 struct Inner {
   int64_t row, step;  // strides of A
   int64_t panels;
-  int64_t steps, last;     // of every panel but the last, of the last
+  int64_t steps, last;     // of all panels but the last, and of the last
   int64_t a_next, b_next;  // from one panel to the next
 };
 

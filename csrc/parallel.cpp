@@ -15,7 +15,7 @@
 namespace ecgloss {
 namespace {
 
-// A forked child has no OpenMP workers but GNU's runtime believes it has and waits for them.
+// A forked child has no OpenMP workers, but GNU's runtime waits for those of its parent.
 bool is_forked_child = false;
 
 #if defined(__unix__) || defined(__APPLE__)

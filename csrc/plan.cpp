@@ -6,7 +6,7 @@ namespace ecgloss {
 namespace {
 
 constexpr int64_t kLargest = 3;  // panels per block: the scratch of a tile of 144 x 144 pairs stays in the L2 cache
-constexpr int64_t kParallelBlocks = 16;  // at least, where there are as many panels: enough for threads to run at once
+constexpr int64_t kParallelBlocks = 16;  // at least, if there are as many panels: enough for parallel threads
 constexpr size_t kLine = 64;             // bytes of a cache line
 
 int64_t block_size(int64_t panels) { return std::clamp(panels / kParallelBlocks, int64_t{1}, kLargest); }

@@ -26,7 +26,7 @@ class Plan {
 
  private:
   int64_t row_panels_, column_panels_;  // per block
-  int64_t all_rows_, all_columns_;      // panels
+  int64_t all_rows_, all_columns_;      // panels of q and of k
 };
 
 // Scratch of all threads, aligned to cache lines.

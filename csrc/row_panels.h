@@ -39,7 +39,7 @@ double norm_of(const T* row, int64_t width) {
   return __builtin_sqrt(total);
 }
 
-// z / norm, rounded once where multiply and add are one instruction.
+// z / norm by its inverse and one correction step: rounded once where multiply and add are fused.
 template <class V, class T>
 ECGLOSS_INLINE V divide(V z, T norm, T inverse) {
   const V quotient = z * inverse;
@@ -58,7 +58,7 @@ void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
     norms[i] = rows[i] == nullptr ? T(0) : static_cast<T>(norm_of(rows[i], width));
     if (rows[i] == nullptr) continue;
     const T epsilon = static_cast<T>(kNormEpsilon);
-    divisors[i] = norms[i] < epsilon ? epsilon : norms[i];  // NaN stays
+    divisors[i] = norms[i] < epsilon ? epsilon : norms[i];  // NaN for a NaN norm
     inverses[i] = T(1) / divisors[i];
   }
   for (int64_t first = 0; first < kPanel; first += kWidth) {

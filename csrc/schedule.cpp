@@ -67,7 +67,7 @@ void run(const Schedule& schedule, int threads, const std::function<void(const T
     for (const Turn& turn : schedule.turns) work(turn, 0);
     return;
   }
-  // A thread waits only for turns taken before its own, so the earliest unfinished turn never waits.
+  // No deadlock: a turn waits only for earlier turns of the list, and turns are taken in its order.
   const Counters rows = zeros(schedule.row_blocks), others = zeros(schedule.square ? 0 : schedule.column_blocks);
   std::atomic<int32_t>* const columns = schedule.square ? rows.get() : others.get();
   std::atomic<int64_t> next{0};

@@ -12,15 +12,15 @@
 namespace ecgloss {
 
 struct Turn {
-  int32_t row, column;            // blocks
-  int32_t row_turn, column_turn;  // turns of these blocks that must be over before
+  int32_t row, column;            // blocks of the tile
+  int32_t row_turn, column_turn;  // number of earlier turns of these blocks, which must be over
 };
 
 struct Schedule {
   std::vector<Turn> turns;
   int32_t row_blocks, column_blocks;
-  bool square;    // blocks of rows and of columns are the same
-  int32_t width;  // of the widest round: more threads are of no use
+  bool square;    // the blocks of columns are the blocks of rows
+  int32_t width;  // tiles of the largest round: the most threads that can run at once
 };
 
 // Tiles on and below the diagonal.

@@ -126,7 +126,7 @@ def _padded(n: int) -> int:
 
 
 def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None) -> tuple[Tensor, ...]:
-    """Loss, L_w and L_d (0-d), row statistics (4, N) and the buffers packed and saved (csrc/buffers.h has their layout)."""
+    """Loss, L_w, L_d (0-d), row statistics (4, N), and the buffers packed and saved, laid out in csrc/buffers.h."""
     n, _, m, width = sizes_of(q, q2, k)
     padded = _padded(n) + (0 if k is None else _padded(m))
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
