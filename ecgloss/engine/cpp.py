@@ -32,14 +32,15 @@ def forward(
     term_weights: list[float],
 ) -> tuple[Tensor, ...]:
     """The op on a CPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
-    outputs = _empty_outputs(q, q2, k)
+    sizes = sizes_of(q, q2, k)
+    outputs = _empty_outputs(q, sizes, k is None)
     embeddings = [_widened(q), _widened(q2), _widened(k)]
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     _kernels("forward", outputs[0].dtype)(
         [_address(x) for x in embeddings],
         [_address(x) for x in side],
         [x.data_ptr() for x in outputs],
-        sizes_of(q, q2, k),
+        sizes,
         code,
         numbers,
         layout,
@@ -53,7 +54,7 @@ def forward(
 
 def forward_shapes(q: Tensor, q2: Tensor | None, k: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
     """The tensors that the forward returns, uninitialised."""
-    return _empty_outputs(q, q2, k)
+    return _empty_outputs(q, sizes_of(q, q2, k), k is None)
 
 
 def backward(
@@ -79,18 +80,18 @@ def backward(
     k_dtype: torch.dtype,
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
-    """Gradients for q, q2, k and the temperature; empty where ``wanted`` says no."""
+    """Gradients for q, q2, k and the temperature; without rows where one is not ``wanted``."""
     n, _, m, width = sizes
     g_rows = _contiguous(g_rows)
-    g_loss_number = _number(g_loss)
+    outer = _number(g_loss)  # reaches both terms
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     outputs = _empty_gradients(packed, sizes, wanted, packed.dtype, packed.dtype)
     dq_unit = packed.new_empty(_padded(n) * width)  # of the unit rows
     dk_unit = packed.new_empty(_padded(m) * width) if wanted[2] else None
     dtemperature = _kernels("backward", packed.dtype)(
         _address(g_rows),
-        _number(g_contrastive) + g_loss_number * term_weights[0],
-        _number(g_alignment) + g_loss_number * term_weights[1],
+        _number(g_contrastive) + outer * term_weights[0],
+        _number(g_alignment) + outer * term_weights[1],
         [packed.data_ptr(), saved.data_ptr()],
         [_address(x) for x in side],
         [dq_unit.data_ptr(), _address(dk_unit)],
@@ -125,10 +126,10 @@ def _padded(n: int) -> int:
     return (n + PANEL - 1) // PANEL * PANEL
 
 
-def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None) -> tuple[Tensor, ...]:
+def _empty_outputs(q: Tensor, sizes: list[int], square: bool) -> tuple[Tensor, ...]:
     """Loss, L_w, L_d (0-d), row statistics (4, N), and the buffers packed and saved, laid out in csrc/buffers.h."""
-    n, _, m, width = sizes_of(q, q2, k)
-    padded = _padded(n) + (0 if k is None else _padded(m))
+    n, _, m, width = sizes
+    padded = _padded(n) + (0 if square else _padded(m))
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     packed = q.new_empty(padded * (width + 1), dtype=dtype)
     saved = q.new_empty(4 * n + 2 * (_padded(n) // PANEL) + SCALARS, dtype=torch.float64)
