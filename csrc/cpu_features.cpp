@@ -5,7 +5,7 @@ namespace ecgloss {
 std::vector<std::string> cpu_features() {
   std::vector<std::string> found;
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
-  // The builtins ask the operating system too: a kernel that does not save the wide registers does not count.
+  // The builtins also check that the operating system saves the wide registers.
   __builtin_cpu_init();
   if (__builtin_cpu_supports("sse4.2")) found.emplace_back("sse4.2");
   if (__builtin_cpu_supports("avx2")) found.emplace_back("avx2");

@@ -1,8 +1,9 @@
 // Forward: sums of exponentials, positives, moments and extremes of one tile.
 //
-//   e_ik = omega_ik exp((S_ik - offset)/tau)      offset: 1 for everyone (shared), or the largest S of the row
+//   e_ik = omega_ik e^((S_ik - row_max)/tau)      row_max: 1 in every row (fixed maximum), or the largest S of the row
 //
-// Row sums stay in registers' width until the tile is done; a mirrored tile adds the same e to its columns' sums.
+// Row sums are vectors until the tile is done. A mirrored tile adds to the sums of its columns too: the same e_ik where
+// the maximum is fixed.
 #pragma once
 
 #include "exponentials.h"
@@ -17,7 +18,7 @@ struct Sums {
   Vector<T> negative, positive, similarity, count;
 };
 
-// Row sums of the tile's vectors, kept in the workspace as [statistic][row][lanes].
+// Address of a row's sum of one statistic in the workspace, [statistic][row][lanes].
 template <class T>
 ECGLOSS_INLINE T* row_sum(const ForwardTask<T>& task, int statistic, int64_t i) {
   return task.work.row_sums + (statistic * task.tile.rows.panels * kPanel + i) * kLanes<T>;
@@ -28,11 +29,11 @@ void add_rows(const ForwardTask<T>& task) {
   const Tile<T>& tile = task.tile;
   for (int64_t i = 0; i < tile.rows.count; ++i) {
     const int64_t row = tile.rows.begin + i;
-    task.row_sums.negative[row] += sum<T>(load(row_sum(task, 0, i)));
+    task.rows.negative.row_sum[row] += sum<T>(load(row_sum(task, 0, i)));
     if (!kDense) continue;
-    task.row_sums.positive[row] += sum<T>(load(row_sum(task, 1, i)));
-    task.row_sums.similarity[row] += sum<T>(load(row_sum(task, 2, i)));
-    task.row_sums.count[row] += sum<T>(load(row_sum(task, 3, i)));
+    task.rows.positive.row_sum[row] += sum<T>(load(row_sum(task, 1, i)));
+    task.rows.similarity[row] += sum<T>(load(row_sum(task, 2, i)));
+    task.rows.count[row] += sum<T>(load(row_sum(task, 3, i)));
   }
 }
 
@@ -41,11 +42,11 @@ void add_columns(const ForwardTask<T>& task, int64_t first, const Sums<T>* colum
   for (int v = 0; v < kPanelVectors<T>; ++v) {
     for (int l = 0; l < kLanes<T>; ++l) {
       const int64_t column = first + v * kLanes<T> + l;
-      task.column_sums.negative[column] += columns[v].negative[l];
+      task.columns.negative.row_sum[column] += columns[v].negative[l];
       if (!kDense) continue;
-      task.column_sums.positive[column] += columns[v].positive[l];
-      task.column_sums.similarity[column] += columns[v].similarity[l];
-      task.column_sums.count[column] += columns[v].count[l];
+      task.columns.positive.row_sum[column] += columns[v].positive[l];
+      task.columns.similarity[column] += columns[v].similarity[l];
+      task.columns.count[column] += columns[v].count[l];
     }
   }
 }
@@ -57,7 +58,7 @@ void forward_strips(const ForwardTask<T>& task) {
   const R rule(problem.rule);
   const int64_t height = tile.rows.panels * kPanel;
   const Scale<T> scale(problem.tau);
-  const bool shared = problem.shared;
+  const bool fixed_maximum = problem.fixed_maximum;
   TileMoments<T> moments;
   const int kStatistics = R::kDense ? 4 : 1;
   for (int64_t x = 0; x < kStatistics * height * kLanes<T>; ++x) task.work.row_sums[x] = 0;
@@ -82,8 +83,8 @@ void forward_strips(const ForwardTask<T>& task) {
         Vector<T> keep = broadcast(T(1)), cosine = {}, risk = {};
         if (kGeneral) keep = load(task.work.keep + jp * height * kPanel + at + v * kLanes<T>);
         if (R::kFeatures) cosine = load(task.work.features + jp * height * kPanel + at + v * kLanes<T>);
-        if (!kGeneral || shared) {
-          Vector<T> e = shared_exponential<T, R, kGeneral>(rule, problem.rule, s, scale, row, j, keep, risk);
+        if (!kGeneral || fixed_maximum) {
+          Vector<T> e = fixed_maximum_exponential<T, R, kGeneral>(rule, problem.rule, s, scale, row, j, keep, risk);
           if constexpr (R::kDense) {
             Vector<T> positive, negative;
             rule.relate(row, j, cosine, positive, negative);
@@ -98,19 +99,17 @@ void forward_strips(const ForwardTask<T>& task) {
         } else {
           const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, keep);
           risk = w.risk;
-          rows.negative += w.negative * offset_exponential<T>(s, broadcast(task.row_sums.negative_offset[row]), scale);
-          columns[v].negative +=
-              w.negative * offset_exponential<T>(s, load(task.column_sums.negative_offset + j), scale);
+          rows.negative += w.negative * row_max_exponential<T>(s, broadcast(task.rows.negative.row_max[row]), scale);
+          columns[v].negative += w.negative * row_max_exponential<T>(s, load(task.columns.negative.row_max + j), scale);
           if (R::kDense) {
-            rows.positive +=
-                w.positive * offset_exponential<T>(s, broadcast(task.row_sums.positive_offset[row]), scale);
+            rows.positive += w.positive * row_max_exponential<T>(s, broadcast(task.rows.positive.row_max[row]), scale);
             columns[v].positive +=
-                w.positive * offset_exponential<T>(s, load(task.column_sums.positive_offset + j), scale);
+                w.positive * row_max_exponential<T>(s, load(task.columns.positive.row_max + j), scale);
             rows.similarity += w.positive * s, rows.count += w.positive;
             columns[v].similarity += w.positive * s, columns[v].count += w.positive;
           }
         }
-        if (kAlign) moments.template add<kGeneral>(s, risk, problem.reference, inside[v]);
+        if (kAlign) moments.template add<kGeneral>(s, risk, problem.origin, inside[v]);
       }
       if (kAlign && i % 8 == 7) moments.fold();
       store(row_sum(task, 0, i), load(row_sum(task, 0, i)) + rows.negative);
@@ -124,10 +123,10 @@ void forward_strips(const ForwardTask<T>& task) {
     if (tile.mirrored) add_columns<T, R::kDense>(task, first, columns);
   }
   add_rows<T, R::kDense>(task);
-  if (kAlign) merge_extremes(task, moments.lowest(), moments.highest());
+  if (kAlign && problem.alignment == Alignment::minmax) merge_extremes(task, moments.lowest(), moments.highest());
 }
 
-// Single positives of the tile, read off S: every row's, and in a mirrored tile every column's.
+// Copies S of the single positives of the tile's rows and, in a mirrored tile, of its columns.
 template <class T>
 void read_positives(const ForwardTask<T>& task) {
   const Problem<T>& problem = *task.problem;
@@ -135,18 +134,18 @@ void read_positives(const ForwardTask<T>& task) {
   const int64_t shift = problem.layout.positive;
   if (shift < 0) return;
   for_shift(tile, shift, problem.m, [&](int64_t i, int64_t j) {
-    task.row_sums.similarity[tile.rows.begin + i] = task.work.similarities[entry(tile, i, j)];
+    task.rows.similarity[tile.rows.begin + i] = task.work.similarities[entry(tile, i, j)];
   });
   if (!tile.mirrored) return;
   for_shift(tile, problem.m - shift, problem.m, [&](int64_t i, int64_t j) {
-    task.column_sums.similarity[tile.columns.begin + j] = task.work.similarities[entry(tile, i, j)];
+    task.columns.similarity[tile.columns.begin + j] = task.work.similarities[entry(tile, i, j)];
   });
 }
 
 template <class T, class R>
 void forward_tile(const ForwardTask<T>& task) {
-  const bool general = prepare_tile<T, R>(*task.problem, task.tile, task.work) || !task.problem->shared;
-  const bool align = task.problem->similarity != Similarity::none;
+  const bool general = prepare_tile<T, R>(*task.problem, task.tile, task.work) || !task.problem->fixed_maximum;
+  const bool align = task.problem->alignment != Alignment::none;
   if constexpr (R::kWeighted) {
     if (align) {
       general ? forward_strips<T, R, true, true>(task) : forward_strips<T, R, false, true>(task);
@@ -157,9 +156,9 @@ void forward_tile(const ForwardTask<T>& task) {
   read_positives(task);
 }
 
-// Offsets: the largest S among negatives and among positives that weigh something.
+// row_max: the largest S of the negatives, and of the positives, of positive weight.
 template <class T, class R>
-void largest_tile(const ForwardTask<T>& task) {
+void row_max_tile(const ForwardTask<T>& task) {
   const Problem<T>& problem = *task.problem;
   const Tile<T>& tile = task.tile;
   const R rule(problem.rule);
@@ -177,15 +176,15 @@ void largest_tile(const ForwardTask<T>& task) {
         const Weights<T> w = weigh<T, R>(rule, problem.rule, row, j, cosine, load(task.work.keep + at));
         const Vector<T> negative = w.negative > T(0) ? s : none, positive = w.positive > T(0) ? s : none;
         for (int l = 0; l < kLanes<T>; ++l) {
-          T& a = task.row_sums.negative_offset[row];
+          T& a = task.rows.negative.row_max[row];
           a = negative[l] > a ? negative[l] : a;
-          T& b = task.row_sums.positive_offset[row];
+          T& b = task.rows.positive.row_max[row];
           b = positive[l] > b ? positive[l] : b;
         }
         if (!tile.mirrored) continue;
-        T* columns = task.column_sums.negative_offset + j;
+        T* columns = task.columns.negative.row_max + j;
         store(columns, maximum<T>(negative, load(columns)));
-        columns = task.column_sums.positive_offset + j;
+        columns = task.columns.positive.row_max + j;
         store(columns, maximum<T>(positive, load(columns)));
       }
     }

@@ -1,10 +1,10 @@
-// The kernels for this processor, chosen once at run time.
+// The kernels for this processor, chosen at run time.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "problem.h"
+#include "kernel_table.h"
 
 namespace ecgloss {
 

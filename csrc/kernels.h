@@ -2,12 +2,13 @@
 #pragma once
 
 #include "backward_tile.h"
+#include "kernel_table.h"
 #include "row_panels.h"
 
 namespace ecgloss {
 namespace {
 
-// Calls f with a null pointer whose type is the rule a problem holds.
+// Calls f with a null pointer to the class of the problem's rule.
 template <class T, class F>
 void with_rule(const Problem<T>& problem, F f) {
   switch (problem.rule.kind) {
@@ -33,8 +34,8 @@ struct Pointed<R*> {
 };
 
 template <class T>
-void any_largest(const ForwardTask<T>& task) {
-  with_rule(*task.problem, [&](auto* rule) { largest_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+void any_row_max(const ForwardTask<T>& task) {
+  with_rule(*task.problem, [&](auto* rule) { row_max_tile<T, typename Pointed<decltype(rule)>::type>(task); });
 }
 
 template <class T>
@@ -69,9 +70,9 @@ double multiply_adds(int64_t rounds) {
   return static_cast<double>(rounds) * kChains * kLanes<float>;
 }
 
-constexpr Kernels<float> kSingle = {kLanes<float>,     any_largest<float>,  any_forward<float>,    any_backward<float>,
+constexpr Kernels<float> kSingle = {kLanes<float>,     any_row_max<float>,  any_forward<float>,    any_backward<float>,
                                     pack_panel<float>, unpack_panel<float>, any_weight_sums<float>};
-constexpr Kernels<double> kWide = {kLanes<double>,         any_largest<double>, any_forward<double>,
+constexpr Kernels<double> kWide = {kLanes<double>,         any_row_max<double>, any_forward<double>,
                                    any_backward<double>,   pack_panel<double>,  unpack_panel<double>,
                                    any_weight_sums<double>};
 

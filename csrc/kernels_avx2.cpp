@@ -1,5 +1,5 @@
 // The kernels compiled for AVX2 and FMA: 16 registers of 256 bits.
-#include "problem.h"
+#include "kernel_table.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 

@@ -1,5 +1,5 @@
 // The kernels compiled for AVX-512: 32 registers of 512 bits.
-#include "problem.h"
+#include "kernel_table.h"
 
 #if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 9)
 

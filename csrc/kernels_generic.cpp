@@ -1,6 +1,5 @@
-// The kernels compiled for the compiler's own choice of instructions: any processor, any compiler with vector
-// extensions.
-#include "problem.h"
+// The kernels compiled for the baseline of the target: any processor, any compiler with vector extensions.
+#include "kernel_table.h"
 
 #if defined(__GNUC__) && !(defined(__aarch64__))
 

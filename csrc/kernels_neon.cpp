@@ -1,5 +1,5 @@
 // The kernels compiled for NEON: 32 registers of 128 bits, part of every 64-bit ARM processor.
-#include "problem.h"
+#include "kernel_table.h"
 
 #if defined(__aarch64__) && defined(__GNUC__)
 

@@ -1,9 +1,10 @@
-// C[rows][48] (+)= A B: everything that costs N^2 D goes through here.
+// C (rows, kPanel) (+)= A B: all arithmetic that costs N^2 D.
 //
-// B is a panel, rows of 48. A element (r, t) is at a[r * row + t * step]: rows of a panel (1, 48) or rows of its
-// transpose (48, 1). Budget: ECGLOSS_STRIP_ROWS x ECGLOSS_STRIP_VECTORS accumulators, the vectors of one row of B and
-// one broadcast stay in registers; a step's ECGLOSS_STRIP_ROWS broadcasts and ECGLOSS_STRIP_VECTORS loads feed their
-// product of multiply-adds.
+// B is [steps][kPanel]. Element (r, t) of A is at a[r * row + t * step]; (row, step) is (1, kPanel) for the rows of a
+// panel and (kPanel, 1) for its transpose.
+//
+// Register budget, with R = ECGLOSS_STRIP_ROWS and V = ECGLOSS_STRIP_VECTORS: R V accumulators, V vectors of a row of B
+// and one broadcast element of A. A step loads V vectors and R elements for R V multiply-adds.
 #pragma once
 
 #include "vector.h"
@@ -11,11 +12,11 @@
 namespace ecgloss {
 namespace {
 
-// Where A lies, and how far the inner dimension goes: whole panels of `steps`, the last one shorter.
+// Strides of A, and the inner dimension: panels of `steps`, the last one of `last`.
 struct Inner {
   int64_t row, step;  // strides of A
   int64_t panels;
-  int64_t steps, last;     // of every panel but the last, of the last
+  int64_t steps, last;     // of all panels but the last, and of the last
   int64_t a_next, b_next;  // from one panel to the next
 };
 
@@ -34,7 +35,7 @@ ECGLOSS_INLINE void multiply_strip(const Inner& inner, const T* a, const T* b, T
     for (int64_t t = 0; t < steps; ++t) {
       Vector<T> row[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row[v] = load(b + t * 48 + v * kWidth);
+      for (int v = 0; v < kVectors; ++v) row[v] = load(b + t * kPanel + v * kWidth);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const T x = a[r * inner.row + t * inner.step];
@@ -47,35 +48,39 @@ ECGLOSS_INLINE void multiply_strip(const Inner& inner, const T* a, const T* b, T
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      T* const place = c + r * 48 + v * kWidth;
+      T* const place = c + r * kPanel + v * kWidth;
       store(place, accumulate ? load(place) + total[r][v] : total[r][v]);
     }
   }
 }
 
-// kRows x 48 outputs, one strip of registers after another.
+// kRows x kPanel outputs, one strip of registers after another.
 template <class T, int kRows>
 __attribute__((noinline)) void multiply(const Inner& inner, const T* a, const T* b, T* c, bool accumulate) {
   constexpr int kStrip = ECGLOSS_STRIP_VECTORS * kLanes<T>;
-  static_assert(48 % kStrip == 0, "a panel is a whole number of strips");
-  for (int strip = 0; strip < 48; strip += kStrip) multiply_strip<T, kRows>(inner, a, b + strip, c + strip, accumulate);
+  static_assert(kPanel % kStrip == 0, "a panel is a whole number of strips");
+  for (int64_t strip = 0; strip < kPanel; strip += kStrip) {
+    multiply_strip<T, kRows>(inner, a, b + strip, c + strip, accumulate);
+  }
 }
 
 // Any number of rows.
 template <class T>
 ECGLOSS_INLINE void multiply_rows(int64_t rows, const Inner& inner, const T* a, const T* b, T* c, bool accumulate) {
   constexpr int kRows = ECGLOSS_STRIP_ROWS;
-  for (; rows >= kRows; rows -= kRows, a += kRows * inner.row, c += kRows * 48) {
+  for (; rows >= kRows; rows -= kRows, a += kRows * inner.row, c += kRows * kPanel) {
     multiply<T, kRows>(inner, a, b, c, accumulate);
   }
-  for (; rows > 0; --rows, a += inner.row, c += 48) multiply<T, 1>(inner, a, b, c, accumulate);
+  for (; rows > 0; --rows, a += inner.row, c += kPanel) multiply<T, 1>(inner, a, b, c, accumulate);
 }
 
-// out[c][r] = in[r][c], both 48 x 48.
+// out[c][r] = in[r][c], both kPanel x kPanel.
 template <class T>
 void transpose_panel(const T* in, T* out) {
-  for (int r = 0; r < 48; r += kLanes<T>) {
-    for (int c = 0; c < 48; c += kLanes<T>) transpose(in + r * 48 + c, 48, out + c * 48 + r, 48);
+  for (int64_t r = 0; r < kPanel; r += kLanes<T>) {
+    for (int64_t c = 0; c < kPanel; c += kLanes<T>) {
+      transpose(in + r * kPanel + c, kPanel, out + c * kPanel + r, kPanel);
+    }
   }
 }
 

@@ -1,33 +1,54 @@
-// Sums and extremes of S and W over one tile, for the alignment term.
+// Sums and extremes of S and W over one tile, for L_d.
 #pragma once
 
+#include "task.h"
 #include "tiles.h"
 
 namespace ecgloss {
 namespace {
 
-// Extremes of a tile and the number of its entries that equal them, merged into those seen before.
+// Finds the first pair of a tile in row order that has the lowest S.
+template <class T>
+void find_low(const ForwardTask<T>& task, Extremes& found) {
+  const Tile<T>& tile = task.tile;
+  for (int64_t i = 0; i < tile.rows.count; ++i) {
+    for (int64_t j = 0; j < tile.columns.count; ++j) {
+      if (task.work.similarities[entry(tile, i, j)] != static_cast<T>(found.low)) continue;
+      found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
+      return;
+    }
+  }
+}
+
+// Merges the extremes of a tile into those of its blocks and into those of the thread.
 template <class T>
 void merge_extremes(const ForwardTask<T>& task, T low, T high) {
   const int32_t blocks[2] = {task.row_block, task.column_block};
   for (const int32_t block : blocks) {
-    double* lows = task.block_extremes + block;
-    double* highs = lows + task.block_count;
-    *lows = low < *lows ? low : *lows;
-    *highs = high > *highs ? high : *highs;
+    double &block_low = task.block_low[block], &block_high = task.block_high[block];
+    block_low = low < block_low ? low : block_low;
+    block_high = high > block_high ? high : block_high;
   }
   Extremes& best = *task.extremes;
   if (low > best.low && high < best.high) return;
   const Tile<T>& tile = task.tile;
   Extremes found{low, high, 0, 0, -1, -1};
-  for (int64_t i = 0; i < tile.rows.count; ++i) {
-    for (int64_t j = 0; j < tile.columns.count; ++j) {
-      const T s = task.work.similarities[entry(tile, i, j)];
-      if (s == low && found.low_ties++ == 0)
-        found.low_row = tile.rows.begin + i, found.low_column = tile.columns.begin + j;
-      found.high_ties += s == high;
+  Mask<T> low_equal = {}, high_equal = {};  // minus the number of equal entries per lane
+  for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
+    const int64_t valid = tile.columns.count - jp * kPanel, columns = valid < kPanel ? valid : kPanel;
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const T* row = task.work.similarities + (jp * tile.rows.panels * kPanel + i) * kPanel;
+      int64_t j = 0;
+      for (; j + kLanes<T> <= columns; j += kLanes<T>) {
+        const Vector<T> s = load(row + j);
+        low_equal += s == broadcast(low);
+        high_equal += s == broadcast(high);
+      }
+      for (; j < columns; ++j) found.low_ties += row[j] == low, found.high_ties += row[j] == high;
     }
   }
+  for (int l = 0; l < kLanes<T>; ++l) found.low_ties -= low_equal[l], found.high_ties -= high_equal[l];
+  if (found.low <= best.low) find_low(task, found);
   const int64_t copies = tile.mirrored ? 2 : 1;
   found.low_ties *= copies;
   found.high_ties *= copies;
@@ -39,8 +60,8 @@ struct MomentSums {
   Vector<T> y, yy, yw, w, ww;
 };
 
-// Sums in three stages, a few rows and a strip in T, all else in double: long sums of equal numbers would round the
-// same way every time.
+// Sums in three stages: eight rows and one strip in T, the rest in double. A long sum in T of nearly equal numbers
+// would round in the same direction at every step.
 template <class T>
 struct TileMoments {
   Vector<T> low, high;
@@ -49,8 +70,8 @@ struct TileMoments {
   TileMoments() : low(broadcast(T(__builtin_inff()))), high(broadcast(T(-__builtin_inff()))) {}
 
   template <bool kGeneral>
-  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T reference, Vector<T> inside) {
-    Vector<T> deviation = s - reference;
+  ECGLOSS_INLINE void add(Vector<T> s, Vector<T> weight, T origin, Vector<T> inside) {
+    Vector<T> deviation = s - origin;
     if (kGeneral) {
       deviation *= inside;
       const Mask<T> valid = inside > T(0);

@@ -15,7 +15,7 @@
 namespace ecgloss {
 namespace {
 
-// A forked child has no OpenMP workers but GNU's runtime believes it has and waits for them.
+// A forked child has no OpenMP workers, but GNU's runtime waits for those of its parent.
 bool is_forked_child = false;
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -26,7 +26,7 @@ void with_own_threads(int threads, const std::function<void(int)>& body) {
   std::vector<std::thread> others;
   try {
     for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
-  } catch (const std::system_error&) {  // no more threads to be had: fewer do
+  } catch (const std::system_error&) {  // the system has no more threads: fewer do the work
   }
   body(0);
   for (std::thread& other : others) other.join();

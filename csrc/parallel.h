@@ -6,7 +6,7 @@
 
 namespace ecgloss {
 
-// Runs body(thread) for thread = 0 .. threads - 1, or fewer; body must not depend on how many.
+// Runs body(thread) for thread = 0 .. threads - 1, or for fewer threads; the result must not depend on their number.
 void in_parallel(int threads, const std::function<void(int)>& body);
 
 // Runs body(i) for i = 0 .. n - 1, in any order.

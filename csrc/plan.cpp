@@ -5,10 +5,9 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kLargest = 3;  // panels: 144 x 144 pairs and what belongs to them stay in the second cache
-// Where there are rows enough, enough blocks for threads to work beside each other.
-constexpr int64_t kParallelBlocks = 16;
-constexpr size_t kLine = 64;  // bytes
+constexpr int64_t kLargest = 3;  // panels per block: the scratch of a tile of 144 x 144 pairs stays in the L2 cache
+constexpr int64_t kParallelBlocks = 16;  // at least, if there are as many panels: enough for parallel threads
+constexpr size_t kLine = 64;             // bytes of a cache line
 
 int64_t block_size(int64_t panels) { return std::clamp(panels / kParallelBlocks, int64_t{1}, kLargest); }
 
@@ -49,7 +48,7 @@ Workspaces<T>::Workspaces(const Plan& plan, const Problem<T>& problem, int64_t l
   const size_t buffers = 2 + (backward ? 2 : 0) + (features ? 1 : 0);
   const size_t bytes = ((buffers * pairs + sums) * sizeof(T) + kLine - 1) / kLine * kLine;
   for (int t = 0; t < threads; ++t) {
-    void* memory = ::operator new(bytes, std::align_val_t{kLine});
+    void* memory = ::operator new (bytes, std::align_val_t{kLine});
     blocks_.push_back(memory);
     T* next = static_cast<T*>(memory);
     const auto take = [&](bool wanted, size_t size) {
@@ -70,7 +69,7 @@ Workspaces<T>::Workspaces(const Plan& plan, const Problem<T>& problem, int64_t l
 
 template <class T>
 Workspaces<T>::~Workspaces() {
-  for (void* block : blocks_) ::operator delete(block, std::align_val_t{kLine});
+  for (void* block : blocks_) ::operator delete (block, std::align_val_t{kLine});
 }
 
 template Plan::Plan(const Problem<float>&);

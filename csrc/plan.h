@@ -1,16 +1,17 @@
-// How a problem is cut: blocks of rows and columns, and the scratch memory of each thread.
+// How S is cut into tiles, and the scratch memory of each thread.
 #pragma once
 
 #include <cstdlib>
 #include <new>
 #include <vector>
 
-#include "problem.h"
 #include "schedule.h"
+#include "task.h"
 
 namespace ecgloss {
 
-// Cut into blocks of whole panels. Block sizes follow from the problem alone, never from the number of threads.
+// Blocks of whole panels. Their sizes depend on the problem, not on the number of threads, so that results do not
+// either.
 class Plan {
  public:
   template <class T>
@@ -25,7 +26,7 @@ class Plan {
 
  private:
   int64_t row_panels_, column_panels_;  // per block
-  int64_t all_rows_, all_columns_;      // panels
+  int64_t all_rows_, all_columns_;      // panels of q and of k
 };
 
 // Scratch of all threads, aligned to cache lines.

@@ -1,33 +1,34 @@
-// Clinical risks of one batch, in double precision: what dissimilarity and reliability need beside the risks
-// themselves.
+// Clinical risks of one batch, in double precision.
 //
-//   Delta^_bc = min(scale sum_k |r_bk - r_ck|^q, 1 where the scale is fixed), neutral where a risk is unknown
-//   D_bc = (1 - alpha) Delta^_bc + alpha      W_bc = fallback + exp(-f_b f_c) (D_bc - fallback)
+//   Delta_bc  = sum_k |r_bk - r_ck|^power
+//   Delta^_bc = scale Delta_bc, at most 1 with a fixed scale; neutral where a risk is unknown
+//   D_bc      = (1 - alpha) Delta^_bc + alpha
+//   W_bc      = fallback + exp(-f_b f_c) (D_bc - fallback)
 #pragma once
 
-#include <cstdint>
 #include <vector>
+
+#include "rule_code.h"
 
 namespace ecgloss {
 
-struct RiskSource {
-  int64_t samples = 0, n_values = 0;
-  const double* risks = nullptr;    // [samples][n_values], NaN = unknown
-  const double* missing = nullptr;  // [samples] f; null: metadata is complete
-  double alpha = 0;
-  double fixed_scale = 0;        // s of Delta / s; 0: scaled by the largest Delta of the batch
-  bool absolute = false;         // q = 1 instead of 2
-  bool unknown_is_zero = false;  // instead of the mean Delta^ of known pairs
-  bool revert = false;           // unreliable pairs fall back to the mean D instead of 0
+struct RiskVectors {
+  std::vector<double> risks;  // [samples][width], centred, 0 where unknown
+  std::vector<double> known;  // [samples] 1 or 0; empty: all risks are known
 };
 
+// Numbers of the whole batch. The forward saves them in an fp64 tensor for the backward: every field is a double.
 struct RiskNumbers {
-  std::vector<double> risks;  // centred, 0 where unknown
-  std::vector<double> known;  // 1 or 0; empty: all known
-  double scale = 0, neutral = 0, fallback = 0;
-  bool all_equal = false;
+  double scale = 0;
+  double neutral = 0;    // mean Delta^ over the pairs of known risks
+  double fallback = 0;   // mean D over pairs b != c; 0 unless unreliable pairs revert to it
+  double all_equal = 0;  // 1 where max Delta = 0, else 0
 };
 
-RiskNumbers summarise(const RiskSource& source, int threads);
+// In O(samples). Empty for rules without risks.
+RiskVectors centred_risks(const Encoding& rule);
+
+// In O(samples) for one risk with power 2 and min-max scale; otherwise up to O(samples^2 width).
+RiskNumbers resolve(const Encoding& rule, const RiskVectors& vectors, int threads);
 
 }  // namespace ecgloss

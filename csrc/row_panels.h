@@ -1,4 +1,4 @@
-// Rows to a panel and back: normalisation on the way in, its gradient on the way out.
+// Rows to a panel of unit rows, and the gradient of a panel to the gradient of its rows.
 #pragma once
 
 #include "problem.h"
@@ -39,14 +39,15 @@ double norm_of(const T* row, int64_t width) {
   return __builtin_sqrt(total);
 }
 
-// z / norm, rounded once where multiply and add are one instruction.
+// z / norm by its inverse and one correction step: rounded once where multiply and add are fused.
 template <class V, class T>
 ECGLOSS_INLINE V divide(V z, T norm, T inverse) {
   const V quotient = z * inverse;
   return quotient + (z - quotient * norm) * inverse;
 }
 
-// Unit rows as a panel. rows: 48 addresses, null behind the last row; norms [48]: null to leave the rows as they are.
+// Unit rows as a panel. rows: kPanel addresses, null after the last row; norms [kPanel]: null for rows that are not
+// to be normalised.
 template <class T>
 void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
   constexpr int kWidth = kLanes<T>;
@@ -57,7 +58,7 @@ void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
     norms[i] = rows[i] == nullptr ? T(0) : static_cast<T>(norm_of(rows[i], width));
     if (rows[i] == nullptr) continue;
     const T epsilon = static_cast<T>(kNormEpsilon);
-    divisors[i] = norms[i] < epsilon ? epsilon : norms[i];  // NaN stays
+    divisors[i] = norms[i] < epsilon ? epsilon : norms[i];  // NaN for a NaN norm
     inverses[i] = T(1) / divisors[i];
   }
   for (int64_t first = 0; first < kPanel; first += kWidth) {
@@ -80,7 +81,7 @@ void pack_panel(const T* const* rows, int64_t width, T* panel, T* norms) {
 }
 
 // dL/dz = (g - z^ (z^ . g)) / max(|z|, 1e-12). Rows of norm below 1e-12 have no direction to project out; their
-// gradient, 1e12 g, is cut at +-limit. out: 48 addresses, null where no row is wanted.
+// gradient, 1e12 g, is cut at +-limit. out: kPanel addresses, null where no gradient is wanted.
 template <class T>
 void unpack_panel(const T* gradient, const T* panel, const T* norms, int64_t count, int64_t width, T limit,
                   T* const* out) {

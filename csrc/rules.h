@@ -1,10 +1,13 @@
-// What relates row i to the columns j, j + 1, ... of one vector, from O(N) side information alone.
+// The pair rules on one vector of pairs: row i with columns j, j + 1, ..., from O(N) side information.
 //
-// Two families: *weighted* rules give W (the caller knows the single positive by the layout), *dense* rules say for
-// every pair how much of a positive and of a negative it is.
+// A *weighted* rule gives W (the single positive follows from the layout). A *dense* rule gives, for every pair, its
+// weight as a positive and its weight as a negative.
+//
+// W is computed in three places, each for its own kind of loop: here, in ecgloss/pairs/weight_matrix.py (torch) and in
+// kernels/weight.py (Triton). A change of M also changes its least value, kLogLeastReliability in rule_data.h.
 #pragma once
 
-#include "problem.h"
+#include "rule_data.h"
 #include "vector.h"
 
 namespace ecgloss {
@@ -24,7 +27,7 @@ struct UniformRule {
   explicit UniformRule(const Rule<T>&) {}
 };
 
-// kPlain: one known risk, q = 2, no ceiling; the form nearly everyone uses.
+// kPlain: one known risk, power 2, no ceiling, which is the common case.
 template <class T, bool kPlain>
 struct RiskRule {
   static constexpr bool kWeighted = true, kDense = false, kFeatures = false;
@@ -49,7 +52,7 @@ struct RiskRule {
     for (int64_t c = 0; c < rule.n_values; ++c) {
       const Vector<T> difference =
           load(rule.column_values + c * rule.column_stride + j) - rule.row_values[c * rule.row_stride + i];
-      distance += rule.absolute ? maximum<T>(difference, -difference) : difference * difference;
+      distance += rule.power == 1 ? maximum<T>(difference, -difference) : difference * difference;
     }
     distance *= rule.slope;
     if (rule.clip) distance = minimum<T>(distance, broadcast(rule.ceiling));
@@ -107,7 +110,8 @@ struct GaussianRule {
       distance += difference * difference;
     }
     const Vector<T> x = -kLog2E<T> * distance;
-    positive = x < broadcast(Lanes<T>::kLowest) ? broadcast(T(0)) : exp2<T>(x);  // far samples are no positives at all
+    positive =
+        x < broadcast(Lanes<T>::kLowest) ? broadcast(T(0)) : exp2<T>(x);  // e^x below the smallest normal number is 0
     negative = broadcast(T(1));
   }
 };

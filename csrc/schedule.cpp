@@ -27,7 +27,7 @@ void wait_for(const std::atomic<int32_t>& turns, int32_t wanted) {
 }  // namespace
 
 Schedule square_schedule(int32_t blocks) {
-  // The circle method for an odd number of players: in round r, r + i meets r - i, and r stays by itself.
+  // The circle method for an odd number of players: in round r, r + i meets r - i, and r meets itself.
   const int32_t players = blocks | 1;
   std::vector<int32_t> turns(blocks, 0);
   Schedule schedule{{}, blocks, blocks, true, (players + 1) / 2};
@@ -35,7 +35,7 @@ Schedule square_schedule(int32_t blocks) {
   for (int32_t round = 0; round < players; ++round) {
     for (int32_t i = 0; i <= players / 2; ++i) {
       const int32_t a = (round + i) % players, b = (round - i + players) % players;
-      if (a >= blocks || b >= blocks) continue;  // one player too many where the number is even
+      if (a >= blocks || b >= blocks) continue;  // the added player of an even number of blocks
       const int32_t row = std::max(a, b), column = std::min(a, b);
       schedule.turns.push_back({row, column, turns[row], turns[column]});
       ++turns[row];
@@ -67,7 +67,7 @@ void run(const Schedule& schedule, int threads, const std::function<void(const T
     for (const Turn& turn : schedule.turns) work(turn, 0);
     return;
   }
-  // A thread waits only for turns taken before its own, so the earliest unfinished turn never waits.
+  // No deadlock: a turn waits only for earlier turns of the list, and turns are taken in its order.
   const Counters rows = zeros(schedule.row_blocks), others = zeros(schedule.square ? 0 : schedule.column_blocks);
   std::atomic<int32_t>* const columns = schedule.square ? rows.get() : others.get();
   std::atomic<int64_t> next{0};

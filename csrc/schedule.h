@@ -1,8 +1,8 @@
-// In which order tiles are done, so that sums come out the same bit for bit for any number of threads.
+// The order of tiles, which makes every sum the same bit for bit for any number of threads.
 //
-// A tile (I, J) adds to block I of the rows and to block J of the columns. Every block takes its tiles one at a time
-// and in the order of the list, whoever does them; two tiles without a common block may be done at once. The list is
-// ordered in rounds in which no block occurs twice (a round-robin tournament), so that threads seldom wait.
+// A tile (I, J) adds to row block I and to column block J. The tiles of a block run one at a time and in the order of
+// the list, on any thread; two tiles without a common block may run at once. The list is ordered in rounds in which no
+// block occurs twice (a round-robin tournament), so that threads seldom wait.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +12,15 @@
 namespace ecgloss {
 
 struct Turn {
-  int32_t row, column;            // blocks
-  int32_t row_turn, column_turn;  // how many turns these blocks must have had
+  int32_t row, column;            // blocks of the tile
+  int32_t row_turn, column_turn;  // number of earlier turns of these blocks, which must be over
 };
 
 struct Schedule {
   std::vector<Turn> turns;
   int32_t row_blocks, column_blocks;
-  bool square;    // blocks of rows and of columns are the same
-  int32_t width;  // of the widest round: more threads are of no use
+  bool square;    // the blocks of columns are the blocks of rows
+  int32_t width;  // tiles of the largest round: the most threads that can run at once
 };
 
 // Tiles on and below the diagonal.

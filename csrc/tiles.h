@@ -1,6 +1,6 @@
-// One tile of the similarity matrix: the products, and what both passes do before the rule comes in.
+// One tile of S: its products, and the mask of excluded and padded pairs. Both passes begin with it.
 //
-// A tile is stored by strips of one column panel: [column panel][row of the tile][48].
+// A tile is stored as [column panel][row of the tile][kPanel].
 #pragma once
 
 #include "microkernel.h"
@@ -9,10 +9,10 @@
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kSteps =
-    64;  // of a product's inner dimension in one sum: short sums round less, and a panel of B stays in the first cache
+// Steps of the inner dimension per sum: short sums round less, and kSteps rows of a panel of B stay in the L1 cache.
+constexpr int64_t kSteps = 64;
 
-// Rows of a block's panel that hold something, in whole steps of the micro-kernel.
+// Rows of a block's panel that are not padding, rounded up to the height of the micro-kernel.
 ECGLOSS_INLINE int64_t used_rows(const Block& block, int64_t panel) {
   const int64_t valid = block.count - panel * kPanel;
   constexpr int64_t kRows = ECGLOSS_STRIP_ROWS;
@@ -47,7 +47,7 @@ ECGLOSS_INLINE void for_shift(const Tile<T>& tile, int64_t shift, int64_t m, F f
   }
 }
 
-// Place of an entry in a tile's buffer.
+// Index of pair (i, j) in a tile's buffer.
 template <class T>
 ECGLOSS_INLINE int64_t entry(const Tile<T>& tile, int64_t i, int64_t j) {
   return (j / kPanel * tile.rows.panels * kPanel + i) * kPanel + j % kPanel;
@@ -63,7 +63,7 @@ bool is_irregular(const Problem<T>& problem, const Tile<T>& tile) {
   return found;
 }
 
-// keep = 1 for the pairs the rule is about, 0 for excluded and padded ones.
+// keep = 0 for excluded and padded pairs, else 1.
 template <class T>
 void mark_kept(const Problem<T>& problem, const Tile<T>& tile, T* keep) {
   const int64_t height = tile.rows.panels * kPanel;
@@ -80,7 +80,7 @@ void mark_kept(const Problem<T>& problem, const Tile<T>& tile, T* keep) {
   }
 }
 
-// S of the tile, C of the feature rule, and the mask if there is something to mask; whether there is.
+// Computes S, C of the feature rule and, where it is needed, the mask. Returns whether some pairs are masked.
 template <class T, class R>
 bool prepare_tile(const Problem<T>& problem, const Tile<T>& tile, const Workspace<T>& work) {
   multiply_panels(problem.rows, problem.columns, problem.width, tile, work.similarities);
@@ -88,7 +88,7 @@ bool prepare_tile(const Problem<T>& problem, const Tile<T>& tile, const Workspac
     multiply_panels(problem.rule.row_values, problem.rule.column_values, problem.rule.n_values, tile, work.features);
   }
   const bool irregular = is_irregular(problem, tile);
-  if (irregular || !problem.shared) mark_kept(problem, tile, work.keep);
+  if (irregular || !problem.fixed_maximum) mark_kept(problem, tile, work.keep);
   return irregular;
 }
 

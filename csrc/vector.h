@@ -1,10 +1,12 @@
-// Vectors of the instruction set this file is compiled for: the only place that knows how wide registers are.
+// Vectors of the instruction set this file is compiled for. Only this file depends on the width of registers.
 //
 // Included by one source file per instruction set, after ECGLOSS_VECTOR_BYTES, ECGLOSS_STRIP_VECTORS and
 // ECGLOSS_STRIP_ROWS are defined. Everything here has internal linkage: two instruction sets must never share a symbol.
 #pragma once
 
 #include <cstdint>
+
+#include "panel.h"
 
 #define ECGLOSS_INLINE inline __attribute__((always_inline))
 
@@ -44,7 +46,7 @@ using Mask = typename Lanes<T>::Mask;
 template <class T>
 constexpr int kLanes = ECGLOSS_VECTOR_BYTES / static_cast<int>(sizeof(T));
 template <class T>
-constexpr int kPanelVectors = 48 / kLanes<T>;
+constexpr int kPanelVectors = static_cast<int>(kPanel) / kLanes<T>;
 
 template <class T>
 ECGLOSS_INLINE Vector<T> load(const T* p) {
@@ -107,7 +109,7 @@ ECGLOSS_INLINE DoubleVector exp2_fraction(DoubleVector f) {
   return p * f + 1.0;
 }
 
-// 2^x where that is less than infinity; below kLowest the smallest normal number. NaN stays NaN.
+// 2^x for x below the largest exponent; for x below kLowest the smallest normal number; NaN for NaN.
 template <class T>
 ECGLOSS_INLINE Vector<T> exp2(Vector<T> x) {
   using L = Lanes<T>;

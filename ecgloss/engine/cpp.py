@@ -1,7 +1,8 @@
-"""Tensors to addresses: how the C++ kernels are called, and the buffers they fill."""
+"""The ops on a CPU: allocates outputs and buffers, and calls the C++ kernels with the addresses of tensors."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from ecgloss.engine.ops import sizes_of
 
-PANEL = 48  # rows, as in csrc/problem.h
-SCALARS = 14  # of csrc/engine.h
+PANEL = 48  # rows of a panel, as in csrc/panel.h
+SCALARS = 18  # numbers of the batch, as in csrc/buffers.h
 
 
 def forward(
@@ -31,22 +32,18 @@ def forward(
     term_weights: list[float],
 ) -> tuple[Tensor, ...]:
     """The op on a CPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
-    outputs = _empty_outputs(q, q2, k)
-    packed, saved = outputs[-2:]
     sizes = sizes_of(q, q2, k)
-    inputs = [None if x is None else _widened(x) for x in (q, q2, k)]
+    outputs = _empty_outputs(q, sizes, k is None)
+    embeddings = [_widened(q), _widened(q2), _widened(k)]
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
-    extension = _extension()
-    compute = extension.forward_double if packed.dtype == torch.float64 else extension.forward_single
-    compute(
-        extension.Sizes(*sizes),
-        [_address(x) for x in inputs],
-        *_parts(packed, sizes),
-        [*(x.data_ptr() for x in outputs[:4]), *_saved_parts(saved, sizes[0])],
-        layout,
+    _kernels("forward", outputs[0].dtype)(
+        [_address(x) for x in embeddings],
+        [_address(x) for x in side],
+        [x.data_ptr() for x in outputs],
+        sizes,
         code,
         numbers,
-        [_address(x) for x in side],
+        layout,
         temperature.item(),
         alignment,
         term_weights,
@@ -56,8 +53,8 @@ def forward(
 
 
 def forward_shapes(q: Tensor, q2: Tensor | None, k: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
-    """What the forward returns, without values."""
-    return _empty_outputs(q, q2, k)
+    """The tensors that the forward returns, uninitialised."""
+    return _empty_outputs(q, sizes_of(q, q2, k), k is None)
 
 
 def backward(
@@ -83,34 +80,31 @@ def backward(
     k_dtype: torch.dtype,
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
-    """Gradients for q, q2, k and the temperature; empty where ``wanted`` says no."""
+    """Gradients for q, q2, k and the temperature; without rows where one is not ``wanted``."""
     n, _, m, width = sizes
     g_rows = _contiguous(g_rows)
-    g_terms = [_number(g_contrastive) + _number(g_loss) * term_weights[0]]
-    g_terms += [_number(g_alignment) + _number(g_loss) * term_weights[1]]
+    outer = _number(g_loss)  # reaches both terms
     side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     outputs = _empty_gradients(packed, sizes, wanted, packed.dtype, packed.dtype)
-    q_sum = packed.new_zeros(_padded(n) * width)
-    k_sum = packed.new_zeros(_padded(m) * width) if wanted[2] else None
-    extension = _extension()
-    compute = extension.backward_double if packed.dtype == torch.float64 else extension.backward_single
-    dtemperature = compute(
-        extension.Sizes(*sizes),
+    dq_unit = packed.new_empty(_padded(n) * width)  # of the unit rows
+    dk_unit = packed.new_empty(_padded(m) * width) if wanted[2] else None
+    dtemperature = _kernels("backward", packed.dtype)(
         _address(g_rows),
-        *g_terms,
-        *_parts(packed, sizes),
-        _saved_parts(saved, n),
-        [q_sum.data_ptr(), _address(k_sum)],
+        _number(g_contrastive) + outer * term_weights[0],
+        _number(g_alignment) + outer * term_weights[1],
+        [packed.data_ptr(), saved.data_ptr()],
+        [_address(x) for x in side],
+        [dq_unit.data_ptr(), _address(dk_unit)],
         [x.data_ptr() if wants else 0 for x, wants in zip(outputs, wanted)],
-        layout,
+        sizes,
         code,
         numbers,
-        [_address(x) for x in side],
+        layout,
         temperature.item(),
         alignment,
         torch.get_num_threads(),
         wanted[3],
-        (torch.finfo(q_dtype).max, torch.finfo(k_dtype).max),
+        [torch.finfo(q_dtype).max, torch.finfo(k_dtype).max],
     )
     dq, dq2, dk = outputs
     if q_dtype != dq.dtype:
@@ -121,20 +115,21 @@ def backward(
 
 
 def backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
-    """What the backward returns, without values."""
+    """The tensors that the backward returns, uninitialised."""
     packed, temperature = arguments[4], arguments[6]
     sizes, q_dtype, k_dtype, wanted = arguments[-4:]
     return (*_empty_gradients(packed, sizes, wanted, q_dtype, k_dtype), temperature.new_empty(()))
 
 
 def _padded(n: int) -> int:
-    """Rows in whole packed."""
+    """n, padded to whole panels."""
     return (n + PANEL - 1) // PANEL * PANEL
 
 
-def _empty_outputs(q: Tensor, q2: Tensor | None, k: Tensor | None) -> tuple[Tensor, ...]:
-    n, _, m, width = sizes_of(q, q2, k)
-    padded = _padded(n) + (0 if k is None else _padded(m))
+def _empty_outputs(q: Tensor, sizes: list[int], square: bool) -> tuple[Tensor, ...]:
+    """Loss, L_w, L_d (0-d), row statistics (4, N), and the buffers packed and saved, laid out in csrc/buffers.h."""
+    n, _, m, width = sizes
+    padded = _padded(n) + (0 if square else _padded(m))
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     packed = q.new_empty(padded * (width + 1), dtype=dtype)
     saved = q.new_empty(4 * n + 2 * (_padded(n) // PANEL) + SCALARS, dtype=torch.float64)
@@ -154,23 +149,10 @@ def _empty_gradients(
     )
 
 
-def _parts(packed: Tensor, sizes: list[int]) -> tuple[list[int], list[int]]:
-    """Addresses of the packed and of the norms of q and k; those of k lie behind the end where k is q."""
-    n, _, _, width = sizes
-    size = packed.element_size()
-    q_packed, rows = packed.data_ptr(), _padded(n)
-    k_packed = q_packed + rows * width * size
-    norms = q_packed + packed.numel() // (width + 1) * width * size
-    return [q_packed, k_packed], [norms, norms + rows * size]
-
-
-def _saved_parts(saved: Tensor, n: int) -> list[int]:
-    """Addresses of the rows' sums, the blocks' extremes and the scalars."""
-    start = saved.data_ptr()
-    return [start, start + 32 * n, start + 32 * n + 16 * (_padded(n) // PANEL)]
-
-
-def _widened(x: Tensor) -> Tensor:
+def _widened(x: Tensor | None) -> Tensor | None:
+    """x contiguous, in fp32 or fp64."""
+    if x is None:
+        return None
     return (x if x.dtype in (torch.float32, torch.float64) else x.float()).contiguous()
 
 
@@ -186,5 +168,8 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-def _extension() -> Any:
-    return importlib.import_module("ecgloss._C")
+@functools.cache
+def _kernels(name: str, dtype: torch.dtype) -> Any:
+    """The function of the extension for a pass and a dtype."""
+    suffix = "double" if dtype == torch.float64 else "single"
+    return getattr(importlib.import_module("ecgloss._C"), f"{name}_{suffix}")

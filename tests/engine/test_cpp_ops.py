@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ecgloss.functional as F
 from ecgloss.engine import cpp, pair_stats
 from ecgloss.engine.normalise import SECOND_DERIVATIVE
-from ecgloss.engine.ops import ALIGNMENTS
+from ecgloss.engine.ops import ALIGNMENTS, sizes_of
 from ecgloss.pairs.encoding import encode_layout
 
 pytestmark = needs_cpp
@@ -175,9 +175,12 @@ def test_gradients_accumulate_over_two_losses_of_one_batch(rng):
         torch.testing.assert_close(g, h, rtol=1e-9, atol=1e-13)  # fp64 with sums in another order
 
 
-def test_python_and_cpp_agree_on_the_layout_of_buffers():
+def test_python_and_cpp_agree_on_the_size_of_buffers():
     extension = importlib.import_module("ecgloss._C")
-    assert (cpp.PANEL, cpp.SCALARS) == (extension.PANEL, extension.SCALARS)
+    for n, m, width in itertools.product([1, 47, 48, 49, 97], [None, 48, 50], [1, 7]):
+        q, k = torch.empty(n, width), None if m is None else torch.empty(m, width)
+        packed, saved = cpp.forward_shapes(q, None, k)[-2:]
+        assert (len(packed), len(saved)) == extension.buffer_sizes(sizes_of(q, None, k), k is None)
 
 
 def test_a_temperature_first_seen_while_evaluating_can_be_trained_with(rng):

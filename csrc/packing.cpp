@@ -1,16 +1,16 @@
-#include "panels.h"
+#include "packing.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "instruction_set.h"
+#include "panel.h"
 #include "parallel.h"
-#include "problem.h"
 
 namespace ecgloss {
 namespace {
 
-constexpr int64_t kSampled = 8;  // panels that stand for all rows
+constexpr int64_t kSampled = 8;  // panels over which a mean row is taken, evenly spaced
 constexpr int64_t kChains = 8;   // independent sums, which the compiler turns into vectors
 
 }  // namespace
