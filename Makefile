@@ -137,9 +137,9 @@ results: $(VENV)/.installed-test $(PEERS_STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo-default-views --default-views
 	$(PEERS)/bin/python bench/bench_losses.py
 	$(PEERS)/bin/python bench/bench_losses.py --large
-	$(BIN)/python bench/real_data.py --root "$(DATA)"
-	$(BIN)/python bench/compare_losses.py --root "$(DATA)/ptbxl"
-	$(BIN)/python bench/half_precision.py
+	$(BIN)/python examples/studies/real_data.py --root "$(DATA)"
+	$(BIN)/python examples/studies/compare_losses.py --root "$(DATA)/ptbxl"
+	$(BIN)/python examples/studies/half_precision.py
 	$(BIN)/python bench/readme_tables.py
 
 clean:

@@ -1,6 +1,6 @@
 """How long the CPU is busy with one training step's loss on a GPU: no GPU is needed to find out.
 
-    python bench/host_time.py [--steps N] [--out FOLDER]
+    PYTHONPATH=.:tests/kernels python bench/host_time.py [--steps N] [--out FOLDER]
 
 Kernels are compiled for an H100 and loaded into a driver that launches nothing, so that all is timed that Python, torch
 and Triton do for a step, but not the few microseconds per launch of Triton's C code and the driver. Of small batches
