@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from cases import Case, inputs
@@ -40,8 +41,12 @@ def small(case: Case) -> Case:
     return replace(case, n=min(case.n, LARGEST_N))
 
 
+@lru_cache(maxsize=1)
 def gate(case: Case, device: str) -> Callable[..., None]:
-    """A check of variants, ``check(loss, peer=False)``, on the case's own inputs; it raises ``ArithmeticError``."""
+    """A check of variants, ``check(loss, peer=False)``, on the case's own inputs; it raises ``ArithmeticError``.
+
+    The variants of a case come one after another and share the definition's values.
+    """
     data = inputs(small(case), device)
     a, b = (z.detach().double().requires_grad_() for z in data[:2])
     true = value_and_gradient(backend(case.loss, "reference"), (a, b, data[2]))

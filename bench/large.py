@@ -1,98 +1,82 @@
-"""One evaluation too large for N x N, and what others would need there: python bench/bench_losses.py --large"""
+"""One evaluation too large for N x N, and what others would need there: python bench/large.py [VARIANT ...]"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import machine
 from cases import Case
 from memory import on_cpu
-from result_files import write_results
-from variants import METRIC, PLAIN, ecgloss_backends, variants
+from variants import METRIC, PLAIN, missing
 
+from ecgloss._files import replacing, write_json
+
+STEM = Path(__file__).parent / "results" / "large-cpu"
 LARGE = Case("clef official", 65536, 128)
+# Peers: two sizes that fit, and the power of N memory grows with. Matrices below N = 4,096 come from malloc's heap,
+# whose gaps count as memory too.
+PEERS = (
+    (PLAIN, Case("clef official", 4096, 128), Case("clef official", 8192, 128), 2),
+    (PLAIN, Case("ntxent", 4096, 128), Case("ntxent", 8192, 128), 2),
+    (METRIC, Case("ntxent", 256, 128), Case("ntxent", 512, 128), 3),
+)
+Row = dict[str, str | float | None]
 
 
-@dataclass(frozen=True)
-class Peer:
-    """Someone else's peak memory: measured at two sizes, and how it grows."""
-
-    variant: str
-    small: Case
-    fits: Case
-    power: int
-
-
-# From N = 4,096 on: smaller matrices come from malloc's heap, whose gaps count as memory too.
-PEERS = [
-    Peer(PLAIN, Case("clef official", 4096, 128), Case("clef official", 8192, 128), 2),
-    Peer(PLAIN, Case("ntxent", 4096, 128), Case("ntxent", 8192, 128), 2),
-    Peer(METRIC, Case("ntxent", 256, 128), Case("ntxent", 512, 128), 3),
-]
+def measured(variant: str) -> list[Row]:
+    """One of ecgloss's backends; nothing where it cannot be measured."""
+    used = on_cpu(LARGE, variant)
+    row: Row = {
+        "loss": LARGE.loss,
+        "variant": variant,
+        "seconds": used.seconds,
+        "peak_mib": used.mib,
+        "source": "measured",
+    }
+    return [] if used.mib is None else [row]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    loss: str
-    variant: str
-    seconds: float | None
-    peak_mib: float
-    source: str
-
-
-def main(wanted: str, folder: Path) -> None:
-    """Measure and write large-cpu.json and .md."""
-    names = [name for name in ecgloss_backends("cpu") if name != "reference" and re.search(wanted, name)]
-    if not names:
-        raise SystemExit(f"no usable backend of ecgloss matches {wanted!r}; there are {ecgloss_backends('cpu')}")
-    rows = [row for row in map(_measured, names) if row is not None]
-    rows += [row for row in map(_extrapolated, PEERS) if row is not None]
-    header = machine.describe("cpu")
-    text = table(rows, header)
-    print(text)
-    content = {"header": header, "case": asdict(LARGE), "results": [asdict(row) for row in rows]}
-    write_results(folder / "large-cpu", content, text)
+def extrapolated(variant: str, small: Case, fits: Case, power: int) -> list[Row]:
+    """A peer, from a size that fits; nothing where it is not installed or cannot be measured."""
+    if missing(fits, variant):
+        return []
+    before, mib = on_cpu(small, variant).mib, on_cpu(fits, variant).mib
+    if before is None or mib is None:
+        return []
+    source = (
+        f"extrapolated from N = {fits.n:,} ({mib:,.0f} MiB) as N^{power}; measured growth from N = {small.n:,}: "
+        f"{mib / before:.1f} x ({(fits.n // small.n) ** power} x expected)"
+    )
+    peak = mib * (LARGE.n / fits.n) ** power
+    return [{"loss": fits.loss, "variant": variant, "seconds": None, "peak_mib": peak, "source": source}]
 
 
-def table(rows: list[Row], header: dict[str, str]) -> str:
+def table(rows: Sequence[Row], header: dict[str, str]) -> str:
     """The rows as Markdown."""
-    lines = [
-        f"N = {LARGE.n:,}, D = {LARGE.d}, forward and backward; {', '.join(f'{k} {v}' for k, v in header.items())}",
-        "",
-        "| loss | variant | seconds | peak MiB beyond inputs and gradients | |",
-        "|---|---|---|---|---|",
-    ]
+    head = ", ".join(f"{key} {value}" for key, value in header.items())
+    lines = [f"N = {LARGE.n:,}, D = {LARGE.d}, forward and backward; {head}", ""]
+    lines += ["| loss | variant | seconds | peak MiB beyond inputs and gradients | |", "|---|---|---|---|---|"]
     for row in rows:
-        time = "-" if row.seconds is None else f"{row.seconds:.1f}"
-        lines.append(f"| {row.loss} | {row.variant} | {time} | {row.peak_mib:,.0f} | {row.source} |")
+        time = "-" if row["seconds"] is None else f"{row['seconds']:.1f}"
+        lines.append(f"| {row['loss']} | {row['variant']} | {time} | {row['peak_mib']:,.0f} | {row['source']} |")
     return "\n".join(lines) + "\n"
 
 
-def extrapolated_mib(mib: float, measured: Case, power: int) -> float:
-    """Peak memory at the large size."""
-    return mib * (LARGE.n / measured.n) ** power
+def main(variants: Sequence[str]) -> None:
+    """Measure and write large-cpu.json and .md."""
+    if problems := [problem for name in variants if (problem := missing(LARGE, name))]:
+        raise SystemExit("; ".join(problems))
+    rows = [row for name in variants for row in measured(name)]
+    rows += [row for peer in PEERS for row in extrapolated(*peer)]
+    header = machine.describe("cpu")
+    case = {"loss": LARGE.loss, "n": LARGE.n, "d": LARGE.d}
+    write_json(STEM.with_suffix(".json"), {"header": header, "case": case, "results": rows})
+    with replacing(STEM.with_suffix(".md")) as path:
+        path.write_text(table(rows, header), encoding="utf-8")
+    print(table(rows, header))
 
 
-def _measured(name: str) -> Row | None:
-    """One of ecgloss's backends."""
-    used = on_cpu(LARGE, name)
-    return None if used is None else Row(LARGE.loss, name, used.seconds, used.mib, "measured")
-
-
-def _extrapolated(peer: Peer) -> Row | None:
-    """A peer, from a size that fits; None where it is not installed or nothing can be measured."""
-    if peer.variant not in variants(peer.fits, "cpu"):
-        return None
-    small, fits = on_cpu(peer.small, peer.variant), on_cpu(peer.fits, peer.variant)
-    if small is None or fits is None:
-        return None
-    ratio = peer.fits.n // peer.small.n
-    source = (
-        f"extrapolated from N = {peer.fits.n:,} ({fits.mib:,.0f} MiB) as N^{peer.power}; "
-        f"measured growth from N = {peer.small.n:,}: {fits.mib / small.mib:.1f} x ({ratio**peer.power} x expected)"
-    )
-    return Row(peer.fits.loss, peer.variant, None, extrapolated_mib(fits.mib, peer.fits, peer.power), source)
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["cpp"])

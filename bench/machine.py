@@ -4,41 +4,64 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import importlib.metadata
+import importlib.util
+import math
 import platform
+import statistics
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from cases import Case
+from timing import clock, sample
+
+MATRIX_SIZE, MATRIX_SAMPLES, MATRIX_SECONDS = 8192, 7, 0.02
 
 
 def describe(device: str) -> dict[str, str]:
     """Device, versions and date, as the header of a result file; of a CPU also threads and instruction set."""
     if device == "cuda":
-        header = {"device": processor(device), "CUDA": str(torch.version.cuda), "triton": _version("triton")}
+        triton = (
+            importlib.import_module("triton").__version__ if importlib.util.find_spec("triton") else "not installed"
+        )
+        header = {"device": torch.cuda.get_device_name(), "CUDA": str(torch.version.cuda), "triton": triton}
     else:
-        header = {"device": f"{device} ({processor(device)}, {torch.get_num_threads()} threads)"}
+        header = {"device": f"{device} ({_processor()}, {torch.get_num_threads()} threads)"}
     header |= {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
-    instruction_set = getattr(_extension(), "instruction_set", None)
-    if device == "cpu" and instruction_set is not None:
-        header["instruction set"] = str(instruction_set())
+    if device == "cpu" and _extension() is not None:
+        header["instruction set"] = str(_extension().instruction_set())
     return header
 
 
-def processor(device: str) -> str:
-    """Model of the GPU, or of the CPU as Linux names it."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
+def _processor() -> str:
+    """Model of the CPU as Linux names it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
 
 
-def fma_rate(seconds: float = 0.2) -> float | None:
-    """Most fp32 multiply-adds all torch threads do together, in flop/s; None without ecgloss's C++ extension."""
-    measure = getattr(_extension(), "fma_rate", None)
-    return None if measure is None else float(measure(torch.get_num_threads(), seconds))
+def rate(case: Case, variant: str, device: str) -> float | None:
+    """Operations per second that a variant could do at most, measured now, as clocks change; None where unknown.
+
+    On a CPU multiply-adds of fp32 on all torch threads; on a GPU those of a large product of matrices in the dtype the
+    variant's products are computed in (``chunked`` widens its embeddings), at the precision set for fp32.
+    """
+    if device == "cuda":
+        return _matrix_rate("float32" if variant == "chunked" else case.dtype, case)
+    return None if _extension() is None else float(_extension().fma_rate(torch.get_num_threads(), 0.2))
+
+
+@lru_cache(maxsize=2)
+def _matrix_rate(dtype: str, case: Case) -> float:
+    """Operations per second of a product of random square matrices on the GPU, once for each case."""
+    a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
+    out, time = torch.empty_like(a), clock("cuda")
+    pilot = statistics.median(sample(lambda: torch.mm(a, b, out=out), 1, time) for _ in range(3))
+    calls = math.ceil(MATRIX_SECONDS / pilot)
+    times = [sample(lambda: torch.mm(a, b, out=out), calls, time) for _ in range(MATRIX_SAMPLES)]
+    return float(2 * MATRIX_SIZE**3 / statistics.median(times))
 
 
 def _extension() -> Any:
@@ -47,11 +70,3 @@ def _extension() -> Any:
         return importlib.import_module("ecgloss._C")
     except ImportError:
         return None
-
-
-def _version(package: str) -> str:
-    """What is installed, or that nothing is."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -6,25 +6,36 @@ import ctypes
 import gc
 import multiprocessing
 import time
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from cases import Case, inputs
-from variants import COMPILED, Data, Loss, seconds, step, variants
+from variants import COMPILED, Data, Loss, build, step
 
+MATRICES = 12  # N x N in fp32: how many a plain loss holds at its peak, with its backward
 FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
 
 
-@dataclass(frozen=True)
-class Peak:
+class Peak(NamedTuple):
     """One evaluation: what it added to the process, and how long it took."""
 
-    mib: float
-    seconds: float
+    mib: float | None
+    seconds: float | None
+
+
+def materialised_bytes(case: Case) -> int:
+    """What a loss that stores N x N needs, at most."""
+    return MATRICES * case.n**2 * 4
+
+
+def free_bytes() -> int:
+    """Of a GPU's memory: what nobody has, and what torch has but does not use."""
+    return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
 def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
@@ -43,53 +54,41 @@ def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
     return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
 
 
-def free_bytes() -> int:
-    """Of a GPU's memory: what nobody has, and what torch has but does not use."""
-    return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-
-
-def on_cpu(case: Case, variant: str) -> Peak | None:
-    """The resident memory of a fresh process; None where it cannot be measured or memory ran out."""
+def on_cpu(case: Case, variant: str) -> Peak:
+    """Of a fresh process's resident memory; Nones where that cannot be measured or memory ran out."""
     if not FORGET_PEAK.exists():
-        return None
-    receiver, sender = _processes().Pipe(duplex=False)
-    process = _processes().Process(target=_send_peak, args=(case, variant, sender))
-    process.start()
-    sender.close()
+        return Peak(None, None)
     try:
-        result: Peak = receiver.recv()
-    except EOFError:
-        return None
-    finally:
-        process.join()
-    return result
+        with ProcessPoolExecutor(1, _fresh_processes()) as pool:
+            return pool.submit(_peak, case, variant).result()
+    except BrokenProcessPool:
+        return Peak(None, None)
 
 
 @cache
-def _processes() -> ForkServerContext:
-    """Fresh processes that have the imports behind them: without this, imports take longer than most measurements."""
+def _fresh_processes() -> BaseContext:
+    """They have the imports behind them: without this, imports take longer than most measurements."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ecgloss.functional", "lightly.loss", "pytorch_metric_learning.losses"])
     return context
 
 
-def _send_peak(case: Case, variant: str, sender: Connection) -> None:
+def _peak(case: Case, variant: str) -> Peak:
     """Measure in this process, which nothing else has used."""
-    loss = variants(case, "cpu")[variant]
+    loss = build(case.loss, variant)
     # A compiler needs more memory than what it compiles, so that one is called at its own size first. Elsewhere that
     # would hide what a library keeps between calls.
-    seconds(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64), "cpu"))
+    step(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64, case.dtype), "cpu"))
     data = inputs(case, "cpu")
     for z in data[:2]:
         z.grad = torch.ones_like(z)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # freed memory that stays resident would serve the evaluation unseen
     FORGET_PEAK.write_text("5", encoding="utf-8")
-    before = _peak_kib()
-    begin = time.perf_counter()
+    before, begin = _peak_kib(), time.perf_counter()
     loss(*data).backward()
     duration = time.perf_counter() - begin
-    sender.send(Peak((_peak_kib() - before) / 1024, duration))
+    return Peak((_peak_kib() - before) / 1024, duration)
 
 
 def _peak_kib() -> int:
