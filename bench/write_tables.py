@@ -21,16 +21,10 @@ from variants import PLAIN
 from ecgloss._files import read_json, replacing, write_json
 
 HOW_TO_READ = "[How to read this](../README.md#how-to-read-the-tables): forward and backward of right variants only."
-COLUMNS: tuple[str, ...] = (
-    "loss",
-    "dtype",
-    "N",
-    "D",
-    "variant",
-    "ms (quartiles; rounds)",
-    "as a CUDA graph, ms (quartiles; rounds)",
+COLUMNS = (
+    *("loss", "dtype", "N", "D", "variant", "ms (quartiles; rounds)", "as a CUDA graph, ms (quartiles; rounds)"),
+    *("speed, plain = 1", "speed, best peer = 1", "peak MiB", "products", "% of peak rate"),
 )
-COLUMNS += ("speed, plain = 1", "speed, best peer = 1", "peak MiB", "products", "% of peak rate")
 
 
 def report(content: Content) -> str:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-collect_ignore = ["compile_kernels.py", "fake_gpu.py", "kernel_resources.py"]
+collect_ignore = ["compile_kernels.py", "fake_gpu.py", "host_time.py", "kernel_resources.py"]
