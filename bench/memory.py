@@ -56,11 +56,9 @@ def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
 
 def on_cpu(case: Case, variant: str) -> Peak:
     """Of a fresh process's resident memory; Nones where that cannot be measured or memory ran out."""
-    if not FORGET_PEAK.exists():
-        return Peak(None, None)
     try:
         with ProcessPoolExecutor(1, _fresh_processes()) as pool:
-            return pool.submit(_peak, case, variant).result()
+            return pool.submit(peak_of_this_process, case, variant).result()
     except BrokenProcessPool:
         return Peak(None, None)
 
@@ -73,8 +71,10 @@ def _fresh_processes() -> BaseContext:
     return context
 
 
-def _peak(case: Case, variant: str) -> Peak:
-    """Measure in this process, which nothing else has used."""
+def peak_of_this_process(case: Case, variant: str) -> Peak:
+    """Measure in this process, which nothing else has used; Nones where the system does not tell."""
+    if not FORGET_PEAK.exists():
+        return Peak(None, None)
     loss = build(case.loss, variant)
     # A compiler needs more memory than what it compiles, so that one is called at its own size first. Elsewhere that
     # would hide what a library keeps between calls.

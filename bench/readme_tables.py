@@ -68,6 +68,7 @@ def filled(text: str) -> str:
     """The README with its tables replaced by those of the result files."""
     files = {"demo": "demo/results.md", "real": "real-data.md", "family": "compare-losses.md"}
     tables = {name: (RESULTS / file).read_text(encoding="utf-8").strip() for name, file in files.items()}
+    tables["demo"] = tables["demo"].partition("\n## ")[0].strip()  # the rest is about the machine it ran on
     tables |= {"bench": losses_table(read_json(RESULTS / "losses-cpu.json")), "gpu": gpu()}
     for name, table in tables.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
