@@ -133,7 +133,7 @@ bench: $(PEERS_STAMP)
 	$(PEERS)/bin/python bench/write_tables.py .benchmarks/cpu.json
 
 bench-large: $(PEERS_STAMP)
-	$(PEERS)/bin/python bench/large.py
+	PYTHONPATH=bench $(PEERS)/bin/python examples/studies/large_batch.py
 
 # The tables are written whatever happened to the run. What another run has measured on this GPU stays.
 bench-gpu:

@@ -17,8 +17,8 @@ from variants import KERNELS
 from ecgloss._files import write_json
 
 collect_ignore = [p.name for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_")]
-BEGIN = time.monotonic()
 NOTES = pytest.StashKey[list[dict[str, Any]]]()
+END = pytest.StashKey[float]()
 ITEMS = pytest.StashKey[list[pytest.Item]]()
 
 
@@ -33,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the device."""
-    option, config.stash[NOTES] = config.option, []
+    """Choose the device, and begin."""
+    option = config.option
+    config.stash[NOTES], config.stash[END] = [], time.monotonic() + option.budget
     option.device = option.device or ("cuda" if torch.cuda.is_available() else "cpu")
     option.cases = option.cases or option.device
     if option.device == "cuda" and not torch.cuda.is_available():
@@ -43,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is going to be measured."""
+    """Keep what is going to be measured."""
     session.config.stash[ITEMS] = session.items
 
 
@@ -56,14 +57,9 @@ def device(pytestconfig: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def kernel_gates(pytestconfig: pytest.Config, device: str) -> KernelGates:
     """Verdicts on the kernels, ahead of need for all cases that are going to be measured."""
-    entries = [{"params": parameters(item)} for item in pytestconfig.stash[ITEMS]]
+    entries = ({"params": parameters(item)} for item in pytestconfig.stash[ITEMS])
     cases = [case for e in entries if e["params"].get("variant") == KERNELS and (case := case_of(e))]
-    return KernelGates(device, lambda: seconds_left(pytestconfig), cases)
-
-
-def seconds_left(config: pytest.Config) -> float:
-    """What remains of the budget; negative when overspent."""
-    return float(config.option.budget) - (time.monotonic() - BEGIN)
+    return KernelGates(device, lambda: pytestconfig.stash[END] - time.monotonic(), cases)
 
 
 def parameters(item: pytest.Item) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def parameters(item: pytest.Item) -> dict[str, Any]:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin no test when the time is over."""
-    if seconds_left(item.config) < 0:
+    if time.monotonic() > item.config.stash[END]:
         pytest.skip(NOT_REACHED)
 
 
@@ -93,7 +89,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Keep the journal, and end a run whose GPU is unusable since a test failed: others would fail as well."""
     failed = item.session.testsfailed
     result = yield
-    write_journal(item.config)
+    if item.config.option.journal is not None:
+        write_journal(item.config)
     if item.session.testsfailed > failed and item.config.option.device == "cuda":
         try:
             torch.cuda.synchronize()
@@ -104,11 +101,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 def write_journal(config: pytest.Config) -> None:
     """What pytest-benchmark would write if the run ended now: a run may be killed."""
-    if config.option.journal is None:
-        return
-    session: Any = config._benchmarksession  # type: ignore[attr-defined]  # the plugin offers no other way to it
+    done = config._benchmarksession.benchmarks  # type: ignore[attr-defined]  # the plugin offers no other way to them
     content: dict[str, Any] = {"machine_info": {}}
-    content["benchmarks"] = [b.as_dict(include_data=False) for b in session.benchmarks if b and not b.has_error]
+    content["benchmarks"] = [b.as_dict(include_data=False) for b in done if b and not b.has_error]
     pytest_benchmark_update_machine_info(config, content["machine_info"])
     pytest_benchmark_update_json(config, content)
     write_json(config.option.journal, content)

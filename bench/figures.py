@@ -19,22 +19,14 @@ Content = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """One variant of one case: milliseconds, and what else was measured of it.
-
-    Attributes:
-        median: Of forward and backward.
-        quartiles: Lower and upper.
-        rounds: How many samples.
-        info: ``speed`` beside plain torch and replays of a CUDA ``graph``, each with median, quartiles and rounds;
-            ``peak_mib``; ``products`` of matrices and the ``share`` of the machine's rate they reach.
-    """
+    """Milliseconds of one variant of one case, and what else was measured of it."""
 
     case: Case
     variant: str
     median: float
     quartiles: tuple[float, float]
     rounds: int
-    info: dict[str, Any]
+    info: dict[str, Any]  # extra_info of pytest-benchmark, as test_throughput.py fills it
 
     @property
     def graph(self) -> float | None:
@@ -75,9 +67,8 @@ def trimmed(content: Content) -> Content:
     header = dict(content["machine_info"]["header"])
     rates = [b["extra_info"]["rate"] / 1e9 for b in content["benchmarks"] if "rate" in b["extra_info"]]
     if rates:
-        name = "rate of matrix products" if "CUDA" in header else "FMA rate"
         between = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        header[name] = f"{statistics.median(rates):,.0f} Gflop/s (median over the tests; {between})"
+        header["peak rate"] = f"{statistics.median(rates):,.0f} Gflop/s (median over the tests; {between})"
     benchmarks = [{key: b[key] for key in KEPT} for b in content["benchmarks"]]
     for b in benchmarks:
         b["stats"] = {key: value for key, value in b["stats"].items() if key != "data"}

@@ -9,6 +9,7 @@ from cases import DTYPES, FIRST, HALF, OTHERS, SINGLE, Case
 from figures import Figure, best, speed
 from variants import COMPILED, LIGHTLY, PLAIN
 
+PEERS = (PLAIN, COMPILED, LIGHTLY)
 TIME, MEMORY, SPEED, SHARE = "time", "memory beyond inputs and gradients", "speed", "useful arithmetic"
 UNITS = {TIME: "ms", MEMORY: "MiB", SPEED: "x", SHARE: "% of the FMA rate"}
 
@@ -23,23 +24,15 @@ class Goal:
     against: tuple[str, ...] = ()
 
 
-def _bf16(loss: str, n: int) -> Case:
-    """A case of the width and dtype the goals for the GPU are set for."""
-    return Case(loss, n, 256, HALF)
-
-
-CPU_GOALS = [
-    Goal(SPEED, Case("clef official", 8192, 256), 20, (PLAIN,)),
-    Goal(SPEED, Case("clef official", 2048, 256), 10, (PLAIN,)),
-    Goal(SPEED, Case("clef official", 4096, 1024), 4.5, (PLAIN,)),
-    Goal(SPEED, Case("clef official", 128, 256), 4, (PLAIN,)),
-    Goal(SPEED, Case("ntxent", 8192, 256), 5, (PLAIN, COMPILED, LIGHTLY)),
-    Goal(SPEED, Case("ntxent", 128, 256), 1.2, (PLAIN, COMPILED, LIGHTLY)),
-    *(Goal(SHARE, Case(loss, 8192, 256), 60) for loss in FIRST),
-]
-GPU_GOALS = [Goal(TIME, _bf16(loss, n), ms) for loss in FIRST for n, ms in ((8192, 0.35), (32768, 4), (131072, 60))]
-GPU_GOALS += [Goal(MEMORY, _bf16(loss, 131072), 1e9 / 2**20) for loss in FIRST]
-GPU_GOALS += [Goal(SPEED, _bf16(loss, n), 1, (COMPILED,)) for loss in (*FIRST, *OTHERS) for n in (512, 2048, 4096)]
+CPU_CLEF = ((8192, 256, 20), (2048, 256, 10), (4096, 1024, 4.5), (128, 256, 4))
+CPU_GOALS = [Goal(SPEED, Case("clef official", n, d), aim, (PLAIN,)) for n, d, aim in CPU_CLEF]
+CPU_GOALS += [Goal(SPEED, Case("ntxent", n, 256), aim, PEERS) for n, aim in ((8192, 5), (128, 1.2))]
+CPU_GOALS += [Goal(SHARE, Case(loss, 8192, 256), 60) for loss in FIRST]
+MAIN = [Case(loss, n, 256, HALF) for loss in (*FIRST, *OTHERS) for n in (512, 2048, 4096, 8192, 32768, 131072)]
+GPU_TIMES = {8192: 0.35, 32768: 4, 131072: 60}
+GPU_GOALS = [Goal(TIME, case, GPU_TIMES[case.n]) for case in MAIN if case.loss in FIRST and case.n in GPU_TIMES]
+GPU_GOALS += [Goal(MEMORY, case, 1e9 / 2**20) for case in MAIN if case.loss in FIRST and case.n == 131072]
+GPU_GOALS += [Goal(SPEED, case, 1, (COMPILED,)) for case in MAIN if case.n <= 4096]
 
 
 def goals_table(found: Sequence[Figure], gpu: bool) -> str:
@@ -65,13 +58,12 @@ def measured(goal: Goal, own: Figure | None, other: Figure | None) -> tuple[floa
     """What was reached; times and speeds are judged on CUDA graphs where there are some."""
     if own is None or (goal.quantity == SPEED and other is None):
         return None, "-"
-    value, graph = own.median, own.graph
+    share, unit = own.info.get("share"), UNITS[goal.quantity].split()[0]
+    value = {TIME: own.median, MEMORY: own.info["peak_mib"], SHARE: share and 100 * share}.get(goal.quantity)
+    graph = own.graph if goal.quantity == TIME else None
     if other is not None:
         value = speed(own, other)
         graph = other.graph / own.graph if own.graph and other.graph else None
-    elif goal.quantity != TIME:
-        value, graph = own.info["peak_mib"] if goal.quantity == MEMORY else 100 * own.info["share"], None
-    unit = UNITS[goal.quantity].split()[0]
-    if graph is None:
-        return value, f"{value:.3g} {unit}"
+    if value is None or graph is None:
+        return value, "-" if value is None else f"{value:.3g} {unit}"
     return graph, f"{graph:.3g} {unit} as a graph, {value:.3g} {unit} without"

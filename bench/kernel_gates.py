@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import torch
 from cases import Case, inputs
@@ -31,22 +32,14 @@ class KernelGates:
     """Verdicts on the kernels, one process for every loss, width and dtype, several at once and ahead of need.
 
     The processes also leave the compiled kernels in Triton's cache on disk.
-
-    Attributes:
-        device: Where they are checked.
-        seconds_left: How long a process may take at most.
-        cases: All that may be asked for, in that order.
-        backend: What is checked.
-        command: The start of a process; device, backend, precision and cases follow.
-        found: Why the kernels are not to be measured on a case, "" if they may be.
     """
 
     device: str
     seconds_left: Callable[[], float]
-    cases: Sequence[Case]
+    cases: Sequence[Case]  # all that may be asked for, in that order
     backend: str = KERNELS
-    command: Sequence[str] = (sys.executable, __file__)
-    found: dict[Case, str] = field(default_factory=dict)
+    command: Sequence[str] = (sys.executable, __file__)  # device, backend, precision and cases follow
+    found: dict[Case, str] = field(default_factory=dict)  # reasons
 
     def reason(self, case: Case) -> str:
         """Why the kernels are not to be measured on a case, "" if they may be."""
@@ -81,23 +74,15 @@ class KernelGates:
         return {case: found[small(case).n] or found.get(case.n, dead) for case in cases}
 
 
-def check(case: Case, name: str, device: str) -> None:
-    """Raise where a backend is wrong, or cannot compute a case."""
-    loss = backend(case.loss, name)
-    if case.n <= LARGEST_N:
-        gate(case, device)(loss)
-    else:
-        step(loss, inputs(case, device))
-    release(device)  # waits: kernels report their errors late
-
-
 def main(device: str, name: str, precision: str, content: str) -> None:
     """Check the gate's sizes, then larger ones, in ascending order, until the GPU is lost."""
     torch.set_float32_matmul_precision(precision)
     cases = [Case(**fields) for fields in json.loads(content)]
+    loss = backend(cases[0].loss, name)
     for case in sorted({*cases, *map(small, cases)}, key=lambda case: case.n):
-        try:
-            _, reason = attempt(lambda: check(case, name, device), device)  # noqa: B023
+        call = partial(gate(case, device), loss) if case.n <= LARGEST_N else partial(step, loss, inputs(case, device))
+        try:  # release waits: kernels report their errors late
+            _, reason = attempt(lambda: (call(), release(device)), device)  # noqa: B023
         except DeviceLost as error:
             print(json.dumps({"n": case.n, "reason": str(error)}), flush=True)
             os._exit(1)  # what Python does at its end may hang without a GPU

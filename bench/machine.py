@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 import importlib
 import importlib.util
-import math
 import platform
+import re
 import statistics
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from cases import Case
-from timing import clock, sample
+from timing import interleaved
 
-MATRIX_SIZE, MATRIX_SAMPLES, MATRIX_SECONDS = 8192, 7, 0.02
+MATRIX_SIZE = 8192
 
 
 def describe(device: str) -> dict[str, str]:
@@ -27,29 +27,23 @@ def describe(device: str) -> dict[str, str]:
         )
         header = {"device": torch.cuda.get_device_name(), "CUDA": str(torch.version.cuda), "triton": triton}
     else:
-        header = {"device": f"{device} ({_processor()}, {torch.get_num_threads()} threads)"}
+        path = Path("/proc/cpuinfo")  # the model, as Linux names it
+        model = re.search(r"model name\s*: (.*)", path.read_text(encoding="utf-8") if path.exists() else "")
+        processor = model[1] if model else platform.machine()
+        header = {"device": f"{device} ({processor}, {torch.get_num_threads()} threads)"}
     header |= {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
     if device == "cpu" and _extension() is not None:
         header["instruction set"] = str(_extension().instruction_set())
     return header
 
 
-def _processor() -> str:
-    """Model of the CPU as Linux names it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
-
-
 def rate(case: Case, variant: str, device: str) -> float | None:
     """Operations per second that a variant could do at most, measured now, as clocks change; None where unknown.
 
-    On a CPU multiply-adds of fp32 on all torch threads; on a GPU those of a large product of matrices in the dtype the
-    variant's products are computed in (``chunked`` widens its embeddings), at the precision set for fp32.
+    On a CPU multiply-adds of fp32 on all torch threads; on a GPU those of a large product of matrices.
     """
     if device == "cuda":
-        return _matrix_rate("float32" if variant == "chunked" else case.dtype, case)
+        return _matrix_rate("float32" if variant == "chunked" else case.dtype, case)  # chunked widens its embeddings
     return None if _extension() is None else float(_extension().fma_rate(torch.get_num_threads(), 0.2))
 
 
@@ -57,11 +51,9 @@ def rate(case: Case, variant: str, device: str) -> float | None:
 def _matrix_rate(dtype: str, case: Case) -> float:
     """Operations per second of a product of random square matrices on the GPU, once for each case."""
     a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
-    out, time = torch.empty_like(a), clock("cuda")
-    pilot = statistics.median(sample(lambda: torch.mm(a, b, out=out), 1, time) for _ in range(3))
-    calls = math.ceil(MATRIX_SECONDS / pilot)
-    times = [sample(lambda: torch.mm(a, b, out=out), calls, time) for _ in range(MATRIX_SAMPLES)]
-    return float(2 * MATRIX_SIZE**3 / statistics.median(times))
+    multiply = partial(torch.mm, a, b, out=torch.empty_like(a))
+    multiply()
+    return float(2 * MATRIX_SIZE**3 / statistics.median(interleaved([multiply], "cuda")[0]))
 
 
 def _extension() -> Any:

@@ -8,8 +8,6 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +20,10 @@ FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
 
 
 class Peak(NamedTuple):
-    """One evaluation: what it added to the process, and how long it took."""
+    """One evaluation: what it added to the process, and how long it took; Nones where the system does not tell."""
 
-    mib: float | None
-    seconds: float | None
-
-
-def materialised_bytes(case: Case) -> int:
-    """What a loss that stores N x N needs, at most."""
-    return MATRICES * case.n**2 * 4
+    mib: float | None = None
+    seconds: float | None = None
 
 
 def free_bytes() -> int:
@@ -42,42 +35,32 @@ def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
     """MiB the caching allocator handed out at most in one evaluation, and what evaluations before it left behind."""
     for z in data[:2]:
         z.grad = None
-    torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     for _ in range(warm_up):
         step(loss, data)
-    torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     step(loss, data)
-    torch.cuda.synchronize()
     gradients = sum(z.grad.nbytes for z in data[:2] if z.grad is not None)
     return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
 
 
 def on_cpu(case: Case, variant: str) -> Peak:
-    """Of a fresh process's resident memory; Nones where that cannot be measured or memory ran out."""
-    try:
-        with ProcessPoolExecutor(1, _fresh_processes()) as pool:
-            return pool.submit(peak_of_this_process, case, variant).result()
-    except BrokenProcessPool:
-        return Peak(None, None)
-
-
-@cache
-def _fresh_processes() -> BaseContext:
-    """They have the imports behind them: without this, imports take longer than most measurements."""
+    """Of a fresh process's resident memory; imports, which take longer than most measurements, are behind it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ecgloss.functional", "lightly.loss", "pytorch_metric_learning.losses"])
-    return context
+    try:
+        with ProcessPoolExecutor(1, context) as pool:
+            return pool.submit(peak_of_this_process, case, variant).result()
+    except BrokenProcessPool:  # memory ran out
+        return Peak()
 
 
 def peak_of_this_process(case: Case, variant: str) -> Peak:
-    """Measure in this process, which nothing else has used; Nones where the system does not tell."""
+    """Of this process's resident memory, which nothing else has used."""
     if not FORGET_PEAK.exists():
-        return Peak(None, None)
+        return Peak()
     loss = build(case.loss, variant)
-    # A compiler needs more memory than what it compiles, so that one is called at its own size first. Elsewhere that
-    # would hide what a library keeps between calls.
+    # A compiler needs memory too: it is called at this size first, which elsewhere would hide what a library keeps.
     step(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64, case.dtype), "cpu"))
     data = inputs(case, "cpu")
     for z in data[:2]:
@@ -87,11 +70,10 @@ def peak_of_this_process(case: Case, variant: str) -> Peak:
     FORGET_PEAK.write_text("5", encoding="utf-8")
     before, begin = _peak_kib(), time.perf_counter()
     loss(*data).backward()
-    duration = time.perf_counter() - begin
-    return Peak((_peak_kib() - before) / 1024, duration)
+    seconds = time.perf_counter() - begin
+    return Peak((_peak_kib() - before) / 1024, seconds)
 
 
 def _peak_kib() -> int:
     """Largest resident memory of this process, as Linux counts it."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0])

@@ -24,14 +24,13 @@ NO_GPU = "No GPU has been measured yet: `make bench-gpu` does it, and writes `be
 
 def gpu() -> str:
     """The table of every GPU there are results of, in bf16."""
-    tables = []
-    for path in sorted(RESULTS.glob("losses-*.json")):
-        content = read_json(path)
-        if "CUDA" in content["machine_info"]["header"]:
-            source = f"bench/results/{path.stem}.md"
-            intro = "On a GPU, in bf16 (in brackets: replays of a CUDA graph, which do not wait for Python), from"
-            table = losses_table(content, SHOWN_GPU, "triton")
-            tables.append(f"{intro} [{source}]({source}) (`make bench-gpu`):\n\n{table}")
+    intro = "On a GPU, in bf16 (in brackets: replays of a CUDA graph, which do not wait for Python), from"
+    files = {f"bench/results/{path.stem}.md": read_json(path) for path in sorted(RESULTS.glob("losses-*.json"))}
+    tables = [
+        f"{intro} [{source}]({source}) (`make bench-gpu`):\n\n{losses_table(content, SHOWN_GPU, 'triton')}"
+        for source, content in files.items()
+        if "CUDA" in content["machine_info"]["header"]
+    ]
     return "\n\n".join(tables) or NO_GPU
 
 

@@ -76,16 +76,13 @@ def sample(call: Call, calls: int, clock: Clock) -> float:
 
 
 def interleaved(calls: Sequence[Call], device: str) -> list[list[float]]:
-    """Seconds of several calls that take turns: as many samples of each as the slowest one gets.
-
-    Calls must have been made before: the first one at a size compiles and allocates.
-    """
+    """Seconds of calls that take turns, which have been made before: as many samples of each as the slowest gets."""
     plans = [EFFORT[device].plan(sample(call, 1, clock(device))) for call in calls]
-    turns = [
-        [sample(call, repeats, clock(device)) for call, (_, repeats) in zip(calls, plans)]
-        for _ in range(min(rounds for rounds, _ in plans))
-    ]
-    return [list(times) for times in zip(*turns)]
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(min(rounds for rounds, _ in plans)):
+        for values, call, (_, repeats) in zip(times, calls, plans):
+            values.append(sample(call, repeats, clock(device)))
+    return times
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -99,11 +96,7 @@ class DeviceLost(RuntimeError):
 
 
 def attempt(call: Callable[[], T], device: str) -> tuple[T | None, str]:
-    """What a call returns, or None and the reason: compilers, other libraries and memory may fail in any way.
-
-    Raises:
-        DeviceLost: where the GPU cannot be used any more.
-    """
+    """What a call returns, or None and the reason: compilers, other libraries and memory may fail in any way."""
     try:
         return call(), ""
     except torch.cuda.OutOfMemoryError:

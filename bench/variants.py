@@ -10,7 +10,7 @@ from typing import Any
 
 import plain
 import torch
-from cases import FIRST, HALF, INFONCE, MAIN_WIDTH, Case
+from cases import FIRST, HALF, INFONCE, MAIN_WIDTH, SINGLE, Case
 from torch import Tensor
 
 import ecgloss
@@ -27,7 +27,7 @@ PEERS = (PLAIN, COMPILED, LIGHTLY, METRIC, LINEAR)
 MODULES = {LIGHTLY: "lightly.loss", METRIC: "pytorch_metric_learning.losses"}
 KERNELS = "triton"  # may break the process they run in
 BACKENDS = {"cpu": ("cpp", "chunked", "reference"), "cuda": (KERNELS, "chunked")}
-TEMPERATURE = 0.07
+TAU = 0.07
 # It compares all positive with all negative pairs: N x N^2 numbers, 0.5 GiB per tensor at 512 and 32 GiB at 2,048.
 METRIC_LARGEST_N = 512
 REFERENCE_LARGEST_N = 2048
@@ -42,8 +42,8 @@ def names(case: Case, machine: str) -> list[str]:
 
 def worth_compiling(case: Case) -> bool:
     """Whether compiled code is a peer: on a GPU it is tried at some sizes only, as compiling takes long."""
-    largest = 32768 if case.loss in FIRST and case.dtype == HALF else 8192 if case.loss in FIRST else 4096
-    return case.d == MAIN_WIDTH and 128 < case.n <= largest and (case.loss in FIRST or case.dtype == HALF)
+    largest = {HALF: (32768, 4096), SINGLE: (8192, 0)}[case.dtype][case.loss not in FIRST]
+    return case.d == MAIN_WIDTH and case.n <= largest
 
 
 def missing(case: Case, name: str) -> str:
@@ -68,8 +68,8 @@ def build(loss: str, name: str) -> Loss:
 def backend(loss: str, name: str) -> Loss:
     """A loss of ecgloss on one of its backends."""
     if loss == INFONCE:  # rows against columns, column i the positive of row i
-        rule = lambda q, k: UniformPairs(Layout.matched(len(q), len(k)))  # noqa: E731
-        return lambda q, k, risk: pair_stats(q, k, TEMPERATURE, rule(q, k), backend=name).loss()
+        matched = Layout.matched
+        return lambda q, k, _: pair_stats(q, k, TAU, UniformPairs(matched(len(q), len(k))), backend=name).loss()
     if loss == "ntxent":
         return lambda a, b, risk: F.ntxent(a, b, backend=name)
     preset = loss.split()[1]
@@ -106,24 +106,20 @@ def _imported(name: str) -> tuple[Any, str]:
 @cache
 def _criterion(name: str) -> Any:
     """NT-Xent of a library."""
-    return _imported(MODULES[name])[0].NTXentLoss(temperature=TEMPERATURE)
+    return _imported(MODULES[name])[0].NTXentLoss(temperature=TAU)
 
 
-def _lightly(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
-    loss: Tensor = _criterion(LIGHTLY)(a, b)
-    return loss
+def _lightly(a: Tensor, b: Tensor, risk: Tensor) -> Any:
+    return _criterion(LIGHTLY)(a, b)
 
 
-def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
-    samples = torch.arange(len(a), device=a.device).repeat(2)  # which rows belong together
-    loss: Tensor = _criterion(METRIC)(torch.cat([a, b]), samples)
-    return loss
+def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Any:  # it is told which rows belong together
+    return _criterion(METRIC)(torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2))
 
 
-def _linear_cross_entropy(q: Tensor, k: Tensor, risk: Tensor) -> Tensor:
+def _linear_cross_entropy(q: Tensor, k: Tensor, risk: Tensor) -> Any:
     """InfoNCE as a linear layer and its cross-entropy, in the chunks torch offers for large numbers of classes."""
     nn: Any = torch.nn  # not in every torch the benchmark runs on
     target = torch.arange(len(q), device=q.device)
-    rows, columns = plain.unit(q) / TEMPERATURE, plain.unit(k)
-    loss: Tensor = nn.functional.linear_cross_entropy(rows, columns, target, options=nn.LinearCrossEntropyOptions())
-    return loss
+    rows, columns = plain.unit(q) / TAU, plain.unit(k)
+    return nn.functional.linear_cross_entropy(rows, columns, target, options=nn.LinearCrossEntropyOptions())

@@ -1,4 +1,7 @@
-"""One evaluation too large for N x N, and what others would need there: python bench/large.py [VARIANT ...]"""
+"""One evaluation too large for N x N, and what others would need there.
+
+PYTHONPATH=bench python examples/studies/large_batch.py [VARIANT ...]
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from variants import METRIC, PLAIN, missing
 
 from ecgloss._files import replacing, write_json
 
-STEM = Path(__file__).parent / "results" / "large-cpu"
+STEM = Path(__file__).resolve().parents[2] / "bench" / "results" / "large-cpu"
 LARGE = Case("clef official", 65536, 128)
 # Peers: two sizes that fit, and the power of N memory grows with. Matrices below N = 4,096 come from malloc's heap,
 # whose gaps count as memory too.
@@ -28,14 +31,8 @@ Row = dict[str, str | float | None]
 def measured(variant: str) -> list[Row]:
     """One of ecgloss's backends; nothing where it cannot be measured."""
     used = on_cpu(LARGE, variant)
-    row: Row = {
-        "loss": LARGE.loss,
-        "variant": variant,
-        "seconds": used.seconds,
-        "peak_mib": used.mib,
-        "source": "measured",
-    }
-    return [] if used.mib is None else [row]
+    row: Row = {"loss": LARGE.loss, "variant": variant, "seconds": used.seconds, "peak_mib": used.mib}
+    return [] if used.mib is None else [row | {"source": "measured"}]
 
 
 def extrapolated(variant: str, small: Case, fits: Case, power: int) -> list[Row]:
