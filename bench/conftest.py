@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the device, and begin."""
-    option = config.option
-    config.stash[NOTES], config.stash[END] = [], time.monotonic() + option.budget
+    option, config.stash[NOTES] = config.option, []
+    config.stash[END] = time.monotonic() + option.budget
     option.device = option.device or ("cuda" if torch.cuda.is_available() else "cpu")
     option.cases = option.cases or option.device
     if option.device == "cuda" and not torch.cuda.is_available():
@@ -111,8 +111,7 @@ def write_journal(config: pytest.Config) -> None:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """The header of the result files."""
-    header = machine.describe(config.option.device)
-    machine_info["header"] = header | ({"fp32 products": config.option.precision} if "CUDA" in header else {})
+    machine_info["header"] = machine.describe(config.option.device)
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:

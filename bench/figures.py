@@ -13,7 +13,6 @@ from variants import PEERS, PLAIN
 SAME = ("device", "CUDA", "triton", "torch", "fp32 products")  # entries of the header that must agree
 NOT_REACHED = "not reached in time"
 ORDER: dict[Case | None, int] = {case: place for place, case in enumerate([*CPU_CASES, *GPU_CASES])}
-KEPT = ("group", "name", "fullname", "params", "extra_info", "stats")
 Content = dict[str, Any]
 
 
@@ -24,7 +23,7 @@ class Figure:
     case: Case
     variant: str
     median: float
-    quartiles: tuple[float, float]
+    quartiles: Sequence[float]
     rounds: int
     info: dict[str, Any]  # extra_info of pytest-benchmark, as test_throughput.py fills it
 
@@ -38,10 +37,10 @@ def figures(content: Content) -> list[Figure]:
     """What a file has on losses."""
     found = []
     for b in content["benchmarks"]:
-        case, stats = case_of(b), b["stats"]
-        if case is not None:
-            median, low, high = (1000 * stats[key] for key in ("median", "q1", "q3"))
-            found.append(Figure(case, b["params"]["variant"], median, (low, high), stats["rounds"], b["extra_info"]))
+        if (case := case_of(b)) is not None:
+            median, *quartiles = (1000 * b["stats"][key] for key in ("median", "q1", "q3"))
+            rounds, variant = b["stats"]["rounds"], b["params"]["variant"]
+            found.append(Figure(case, variant, median, quartiles, rounds, b["extra_info"]))
     return found
 
 
@@ -69,9 +68,10 @@ def trimmed(content: Content) -> Content:
     if rates:
         between = f"{min(rates):,.0f} to {max(rates):,.0f}"
         header["peak rate"] = f"{statistics.median(rates):,.0f} Gflop/s (median over the tests; {between})"
-    benchmarks = [{key: b[key] for key in KEPT} for b in content["benchmarks"]]
+    left_out = ("param", "options", "cprofile")
+    benchmarks = [{key: b[key] for key in b if key not in left_out} for b in content["benchmarks"]]
     for b in benchmarks:
-        b["stats"] = {key: value for key, value in b["stats"].items() if key != "data"}
+        b["stats"].pop("data", None)
     return {"machine_info": {"header": header}, "benchmarks": benchmarks, "notes": content["notes"]}
 
 

@@ -14,8 +14,7 @@ from variants import Data, Loss, backend
 LARGEST_N = 1024  # the fp64 definition is quick up to here
 
 
-# Largest relative errors, of the value and in the norm of the gradient.
-Tolerance = tuple[float, float]
+Tolerance = tuple[float, float]  # largest relative errors, of the value and in the norm of the gradient
 SINGLE = (1e-4, 1e-3)  # fp32 sums over 1,024 columns stay well below
 HALF = (2e-3, 2e-2)  # products of 8 or 11 bits summed in fp32; the gradient itself is rounded to bf16, 2^-9
 HALF_PEERS = (5e-2, 2e-1)  # similarities rounded to bf16, by up to 0.004 of 1 / 0.07 in the exponent: finds wrong code
@@ -47,17 +46,16 @@ def gate(case: Case, device: str) -> Callable[..., None]:
 
 
 def check_at_full_size(case: Case, loss: Loss, data: Data) -> None:
-    """As the gate, beside ``chunked``, whose arithmetic is fp32, where the definition takes too long."""
+    """As the gate, but beside ``chunked``, whose arithmetic is fp32: the definition takes too long."""
     true = value_and_gradient(backend(case.loss, "chunked"), data)
     assert_close(value_and_gradient(loss, data), true, tolerance(case.dtype, peer=False))
 
 
 def assert_close(mine: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor], accepted: Tolerance) -> None:
     """Raise ``ArithmeticError`` where value or gradient are wrong by more than is accepted."""
-    value_error = float((mine[0] - true[0]).abs() / true[0].abs())
-    gradient_error = float((mine[1] - true[1]).norm() / true[1].norm())
-    if not (value_error < accepted[0] and gradient_error < accepted[1]):
-        raise ArithmeticError(f"wrong by {value_error:.1e} in value and {gradient_error:.1e} in gradient")
+    value, gradient = (float((own - right).norm() / right.norm()) for own, right in zip(mine, true))
+    if not (value < accepted[0] and gradient < accepted[1]):
+        raise ArithmeticError(f"wrong by {value:.1e} in value and {gradient:.1e} in gradient")
 
 
 def value_and_gradient(loss: Loss, data: Data) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from functools import partial
 import torch
 from cases import Case, inputs
 from gate import LARGEST_N, gate, small
-from timing import DeviceLost, attempt, release
+from timing import attempt, release
 from variants import KERNELS, backend, step
 
 AT_ONCE = min(12, os.cpu_count() or 1)  # compiling takes a core each; on the GPU they share
@@ -63,8 +63,8 @@ class KernelGates:
                 end = f"exit code {code}"
             except subprocess.TimeoutExpired:
                 end = f"stopped after {seconds:.0f} s"
-            for file in (out, errors):
-                file.seek(0)
+            out.seek(0)
+            errors.seek(0)
             lines = [json.loads(line) for line in out if line.startswith('{"n":')]  # others print between
             last = next((f", {line.strip()}" for line in reversed(errors.readlines()) if line.strip()), "")
         found = {line["n"]: str(line["reason"]) for line in lines}
@@ -81,10 +81,11 @@ def main(device: str, name: str, precision: str, content: str) -> None:
     loss = backend(cases[0].loss, name)
     for case in sorted({*cases, *map(small, cases)}, key=lambda case: case.n):
         call = partial(gate(case, device), loss) if case.n <= LARGEST_N else partial(step, loss, inputs(case, device))
-        try:  # release waits: kernels report their errors late
-            _, reason = attempt(lambda: (call(), release(device)), device)  # noqa: B023
-        except DeviceLost as error:
-            print(json.dumps({"n": case.n, "reason": str(error)}), flush=True)
+        try:
+            _, reason = attempt(call, device)
+            release(device)  # waits: kernels report their errors late
+        except Exception as error:
+            print(json.dumps({"n": case.n, "reason": f"the GPU is lost: {error}"}), flush=True)
             os._exit(1)  # what Python does at its end may hang without a GPU
         print(json.dumps({"n": case.n, "reason": reason}), flush=True)
 

@@ -22,10 +22,9 @@ MATRIX_SIZE = 8192
 def describe(device: str) -> dict[str, str]:
     """Device, versions and date, as the header of a result file; of a CPU also threads and instruction set."""
     if device == "cuda":
-        triton = (
-            importlib.import_module("triton").__version__ if importlib.util.find_spec("triton") else "not installed"
-        )
-        header = {"device": torch.cuda.get_device_name(), "CUDA": str(torch.version.cuda), "triton": triton}
+        triton = importlib.util.find_spec("triton") and importlib.import_module("triton").__version__
+        header = {"device": torch.cuda.get_device_name(), "CUDA": str(torch.version.cuda), "triton": str(triton)}
+        header["fp32 products"] = torch.get_float32_matmul_precision()
     else:
         path = Path("/proc/cpuinfo")  # the model, as Linux names it
         model = re.search(r"model name\s*: (.*)", path.read_text(encoding="utf-8") if path.exists() else "")

@@ -20,7 +20,7 @@ FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
 
 
 class Peak(NamedTuple):
-    """One evaluation: what it added to the process, and how long it took; Nones where the system does not tell."""
+    """What one evaluation added to its process, and how long it took; Nones where the system does not tell."""
 
     mib: float | None = None
     seconds: float | None = None
@@ -36,10 +36,9 @@ def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
     for z in data[:2]:
         z.grad = None
     before = torch.cuda.memory_allocated()
-    for _ in range(warm_up):
+    for _ in range(warm_up + 1):
+        torch.cuda.reset_peak_memory_stats()
         step(loss, data)
-    torch.cuda.reset_peak_memory_stats()
-    step(loss, data)
     gradients = sum(z.grad.nbytes for z in data[:2] if z.grad is not None)
     return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
 

@@ -50,17 +50,12 @@ def losses_table(content: Content, shown: Sequence[Case] = SHOWN, own: str = "cp
 
 
 def _cell(figure: Figure | None) -> str:
-    """Time and peak memory."""
+    """Time, to two decimals or as whole milliseconds, and peak memory."""
     if figure is None:
         return "-"
+    time, graph = (f"{ms or 0:.2f}" if (ms or 0) < 10 else f"{ms:,.0f}" for ms in (figure.median, figure.graph))
     mib = figure.info.get("peak_mib")
-    replayed = "" if figure.graph is None else f" ({_digits(figure.graph)})"
-    return f"{_digits(figure.median)}{replayed} ms" + ("" if mib is None else f", {mib:,.0f} MiB")
-
-
-def _digits(milliseconds: float) -> str:
-    """Two decimals, or none of many milliseconds."""
-    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
+    return time + (f" ({graph})" if figure.graph else "") + " ms" + ("" if mib is None else f", {mib:,.0f} MiB")
 
 
 def filled(text: str) -> str:

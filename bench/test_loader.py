@@ -22,8 +22,8 @@ pytestmark = pytest.mark.benchmark(group="reading from the cache")
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> EcgDataset:
     """Synthetic 12-lead recordings of 10 s in a cache of their own."""
-    folder = tmp_path_factory.mktemp("cache")
-    return open_dataset(CONFIG.data, preprocessing=CONFIG.preprocessing, cache_dir=folder, progress=False)
+    cache = tmp_path_factory.mktemp("cache")
+    return open_dataset(CONFIG.data, preprocessing=CONFIG.preprocessing, cache_dir=cache, progress=False)
 
 
 @pytest.mark.parametrize("lead", ["II", None], ids=["one_lead", "all_leads"])

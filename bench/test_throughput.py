@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import machine
 import memory
@@ -20,10 +20,9 @@ from cases import CASES, DTYPES, Case, inputs
 from gate import LARGEST_N, check_at_full_size, gate, small
 from graphs import captured, worth_a_graph
 from kernel_gates import KernelGates
-from timing import EFFORT, Call, attempt, clock, interleaved, release, sample, spread
+from timing import EFFORT, Call, T, attempt, clock, interleaved, release, sample, spread
 from variants import COMPILED, KERNELS, PEERS, PLAIN, build, missing, names, step
 
-T = TypeVar("T")
 NO_GRAPH: dict[tuple[str, str], str] = {}  # why not: what cannot be captured at one size cannot at another
 
 
@@ -33,8 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for case in CASES[option.cases]:
         mark = pytest.mark.benchmark(group=str(case), timer=clock(option.device))
         for variant in names(case, option.cases):
-            words = (case.loss, f"N{case.n}", f"D{case.d}", DTYPES[case.dtype], variant)
-            name = "-".join(words).replace(" ", "_")
+            name = f"{case.loss}-N{case.n}-D{case.d}-{DTYPES[case.dtype]}-{variant}".replace(" ", "_")
             tests.append(pytest.param(case.loss, case.n, case.d, case.dtype, variant, id=name, marks=mark))
     metafunc.parametrize(("loss", "n", "d", "dtype", "variant"), tests)
 
@@ -63,10 +61,9 @@ def test_forward_backward(
     if device == "cuda" and worth_a_graph(variant, milliseconds, peak):
         info |= as_a_graph(case, variant, device)
     if variant not in PEERS and (rate := machine.rate(case, variant, device)) is not None:
-        shortest = info["graph"]["median"] if "graph" in info else milliseconds
+        seconds = info.get("graph", {"median": milliseconds})["median"] / 1000
         products = case.products(device)
-        info |= {"products": products, "rate": rate}
-        info["share"] = products * 2 * n**2 * d / (shortest / 1000) / rate
+        info |= {"products": products, "rate": rate, "share": products * 2 * n**2 * d / seconds / rate}
     if variant != PLAIN and not too_large(case, PLAIN, device):
         plain = partial(step, build(loss, PLAIN), inputs(case, device))
         times, _ = attempt(lambda: plain() or interleaved([plain, call], device), device)
@@ -87,8 +84,7 @@ def admitted(case: Case, variant: str, device: str, kernel_gates: KernelGates) -
     call = partial(step, loss, data)
     if device == "cuda":  # of the first evaluation; of what is compiled the second: compilers need memory too
         peak = tried(partial(memory.on_gpu, loss, data, warm_up=int(variant == COMPILED)), device)
-    else:
-        tried(call, device)
+    tried(call, device)
     if variant == KERNELS and case.n > LARGEST_N:
         tried(partial(check_at_full_size, case, loss, data), device)
     return call, peak

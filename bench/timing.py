@@ -22,8 +22,8 @@ PAUSE_CYCLES = 400_000  # about 0.2 ms: longer than Python takes to the first la
 class EventClock:
     """Seconds of a GPU's time, from its own events; it stands still while it is read.
 
-    Reading it waits for the work launched before. What follows is kept waiting until the first launches have queued up:
-    from then on the GPU waits for launches only where these take longer than the work.
+    Reading waits for the work launched before. What follows starts when the first launches have queued up, so that the
+    GPU waits for launches only where these take longer than the work.
     """
 
     def __init__(self) -> None:
@@ -79,9 +79,8 @@ def interleaved(calls: Sequence[Call], device: str) -> list[list[float]]:
     """Seconds of calls that take turns, which have been made before: as many samples of each as the slowest gets."""
     plans = [EFFORT[device].plan(sample(call, 1, clock(device))) for call in calls]
     times: list[list[float]] = [[] for _ in calls]
-    for _ in range(min(rounds for rounds, _ in plans)):
-        for values, call, (_, repeats) in zip(times, calls, plans):
-            values.append(sample(call, repeats, clock(device)))
+    for k in list(range(len(calls))) * min(rounds for rounds, _ in plans):
+        times[k].append(sample(calls[k], plans[k][1], clock(device)))
     return times
 
 
@@ -91,8 +90,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"median": statistics.median(values), "quartiles": [low, high], "rounds": len(values)}
 
 
-class DeviceLost(RuntimeError):
-    """An error has made the GPU unusable for this process."""
+class DeviceLost(RuntimeError): ...  # an error has made the GPU unusable for this process
 
 
 def attempt(call: Callable[[], T], device: str) -> tuple[T | None, str]:

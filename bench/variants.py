@@ -29,8 +29,7 @@ KERNELS = "triton"  # may break the process they run in
 BACKENDS = {"cpu": ("cpp", "chunked", "reference"), "cuda": (KERNELS, "chunked")}
 TAU = 0.07
 # It compares all positive with all negative pairs: N x N^2 numbers, 0.5 GiB per tensor at 512 and 32 GiB at 2,048.
-METRIC_LARGEST_N = 512
-REFERENCE_LARGEST_N = 2048
+METRIC_LARGEST_N, REFERENCE_LARGEST_N = 512, 2048
 
 
 def names(case: Case, machine: str) -> list[str]:
@@ -60,9 +59,9 @@ def missing(case: Case, name: str) -> str:
 def build(loss: str, name: str) -> Loss:
     """A loss by one of its variants. Nothing is compiled before it is called."""
     plain_loss, others = _losses(loss)
-    if name == COMPILED:
-        return torch.compile(plain_loss, dynamic=False)
-    return {PLAIN: plain_loss, **others}[name] if name in PEERS else backend(loss, name)
+    if name in (PLAIN, COMPILED):
+        return plain_loss if name == PLAIN else torch.compile(plain_loss, dynamic=False)
+    return others[name] if name in others else backend(loss, name)
 
 
 def backend(loss: str, name: str) -> Loss:
@@ -88,7 +87,8 @@ def _losses(loss: str) -> tuple[Loss, dict[str, Loss]]:
     if loss == INFONCE:
         return lambda a, b, risk: plain.infonce(a, b), {LINEAR: _linear_cross_entropy}
     if loss == "ntxent":
-        return lambda a, b, risk: plain.ntxent(a, b), {LIGHTLY: _lightly, METRIC: _metric_learning}
+        others: dict[str, Loss] = {LIGHTLY: lambda a, b, risk: _criterion(LIGHTLY)(a, b), METRIC: _metric_learning}
+        return lambda a, b, risk: plain.ntxent(a, b), others
     return plain.clef_official if loss == "clef official" else plain.clef_paper, {}
 
 
@@ -107,10 +107,6 @@ def _imported(name: str) -> tuple[Any, str]:
 def _criterion(name: str) -> Any:
     """NT-Xent of a library."""
     return _imported(MODULES[name])[0].NTXentLoss(temperature=TAU)
-
-
-def _lightly(a: Tensor, b: Tensor, risk: Tensor) -> Any:
-    return _criterion(LIGHTLY)(a, b)
 
 
 def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Any:  # it is told which rows belong together

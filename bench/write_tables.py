@@ -20,7 +20,6 @@ from variants import PLAIN
 
 from ecgloss._files import read_json, replacing, write_json
 
-HOW_TO_READ = "[How to read this](../README.md#how-to-read-the-tables): forward and backward of right variants only."
 COLUMNS = (
     *("loss", "dtype", "N", "D", "variant", "ms (quartiles; rounds)", "as a CUDA graph, ms (quartiles; rounds)"),
     *("speed, plain = 1", "speed, best peer = 1", "peak MiB", "products", "% of peak rate"),
@@ -32,7 +31,7 @@ def report(content: Content) -> str:
     header, found = content["machine_info"]["header"], figures(content)
     parts = [
         ", ".join(f"{key} {value}" for key, value in header.items()),
-        HOW_TO_READ,
+        "[How to read this](../README.md#how-to-read-the-tables): forward and backward of right variants only.",
         *(results_table(found), other_table(content), goals_table(found, "CUDA" in header)),
         "\n".join(["Not measured:", "", *note_lines(content)]) if content["notes"] else "",
     ]
@@ -80,14 +79,9 @@ def note_lines(content: Content) -> list[str]:
 
 
 def spread(median: float, quartiles: Sequence[float], rounds: int) -> str:
-    """Median and quartiles in milliseconds, and of how many rounds; one alone has no quartiles."""
-    between = f"{digits(quartiles[0])}-{digits(quartiles[1])}; " if rounds > 1 else ""
-    return f"{digits(median)} ({between}{rounds})"
-
-
-def digits(milliseconds: float) -> str:
-    """Three significant digits or whole milliseconds, whichever is more."""
-    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
+    """Median and quartiles in ms, three digits or whole ones, and of how many rounds; one alone has no quartiles."""
+    middle, low, high = (f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}" for ms in (median, *quartiles))
+    return f"{middle} ({f'{low}-{high}; ' if rounds > 1 else ''}{rounds})"
 
 
 def write(content: dict[str, Any], folder: Path, keep: bool) -> Path:
