@@ -64,10 +64,11 @@ def speed(own: Figure, other: Figure) -> float:
 def trimmed(content: Content) -> Content:
     """What a result file keeps of a run: no single samples, nothing about the machine but its header."""
     header = dict(content["machine_info"]["header"])
-    rates = [b["extra_info"]["rate"] / 1e9 for b in content["benchmarks"] if "rate" in b["extra_info"]]
-    if rates:
-        between = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        header["peak rate"] = f"{statistics.median(rates):,.0f} Gflop/s (median over the tests; {between})"
+    rates: dict[str, list[float]] = {}
+    for name, value in (rate for b in content["benchmarks"] for rate in b["extra_info"].get("rate", {}).items()):
+        rates.setdefault(name, []).append(value / 1e9)
+    for name, gflops in rates.items():
+        header[name] = f"{statistics.median(gflops):,.0f} Gflop/s ({min(gflops):,.0f} to {max(gflops):,.0f})"
     left_out = ("param", "options", "cprofile")
     benchmarks = [{key: b[key] for key in b if key not in left_out} for b in content["benchmarks"]]
     for b in benchmarks:

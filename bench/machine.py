@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import Case
+from cases import DTYPES, Case
 from timing import interleaved
-
-MATRIX_SIZE = 8192
 
 
 def describe(device: str) -> dict[str, str]:
@@ -36,23 +34,24 @@ def describe(device: str) -> dict[str, str]:
     return header
 
 
-def rate(case: Case, variant: str, device: str) -> float | None:
-    """Operations per second that a variant could do at most, measured now, as clocks change; None where unknown.
+def rate(case: Case, variant: str, device: str) -> dict[str, float]:
+    """Operations per second that a variant could do at most, measured now, as clocks change; nothing where unknown.
 
     On a CPU multiply-adds of fp32 on all torch threads; on a GPU those of a large product of matrices.
     """
     if device == "cuda":
-        return _matrix_rate("float32" if variant == "chunked" else case.dtype, case)  # chunked widens its embeddings
-    return None if _extension() is None else float(_extension().fma_rate(torch.get_num_threads(), 0.2))
+        dtype = "float32" if variant == "chunked" else case.dtype  # chunked widens its embeddings
+        return {f"{DTYPES[dtype]} matrix rate": _matrix_rate(dtype, case)}
+    return {"FMA rate": _extension().fma_rate(torch.get_num_threads(), 0.2)} if _extension() else {}
 
 
 @lru_cache(maxsize=2)
-def _matrix_rate(dtype: str, case: Case) -> float:
+def _matrix_rate(dtype: str, case: Case, size: int = 8192) -> float:
     """Operations per second of a product of random square matrices on the GPU, once for each case."""
-    a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
+    a, b = (torch.randn(size, size, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
     multiply = partial(torch.mm, a, b, out=torch.empty_like(a))
     multiply()
-    return float(2 * MATRIX_SIZE**3 / statistics.median(interleaved([multiply], "cuda")[0]))
+    return float(2 * size**3 / statistics.median(interleaved([multiply], "cuda")[0]))
 
 
 def _extension() -> Any:

@@ -60,10 +60,10 @@ def test_forward_backward(
     info["peak_mib"] = peak if device == "cuda" else memory.on_cpu(case, variant).mib
     if device == "cuda" and worth_a_graph(variant, milliseconds, peak):
         info |= as_a_graph(case, variant, device)
-    if variant not in PEERS and (rate := machine.rate(case, variant, device)) is not None:
+    for name, rate in machine.rate(case, variant, device).items() if variant not in PEERS else ():
+        flop = case.products(device) * 2 * n**2 * d
         seconds = info.get("graph", {"median": milliseconds})["median"] / 1000
-        products = case.products(device)
-        info |= {"products": products, "rate": rate, "share": products * 2 * n**2 * d / seconds / rate}
+        info |= {"products": case.products(device), "share": flop / seconds / rate, "rate": {name: rate}}
     if variant != PLAIN and not too_large(case, PLAIN, device):
         plain = partial(step, build(loss, PLAIN), inputs(case, device))
         times, _ = attempt(lambda: plain() or interleaved([plain, call], device), device)
