@@ -161,4 +161,4 @@ results: $(VENV)/.installed-test $(PEERS_STAMP)
 	$(BIN)/python bench/readme_tables.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) .venv-triton-* build *.egg-info ecgloss/_C*.so
+	rm -rf $(VENV) $(PEERS) .venv-triton-* .benchmarks build *.egg-info ecgloss/_C*.so
