@@ -9,7 +9,8 @@
 #                    sanitize-thread and sanitize-address are the two halves
 # make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
 # make bench         time and memory of the losses beside their peers;   bench-large: one batch too large for N x N;
-#                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in some nine minutes
+#                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in some nine minutes (bench/README.md)
+# make kernel-resources   registers and shared memory of the GPU kernels;   host-time: time of a step's launches in Python
 # make results       the figures of the README; DATA=folder with ptbxl/, ludb/ and challenge2021/
 # make clean         remove everything these have built
 # Each but those on a CUDA device makes the environment it needs (.venv, .venv-peers, .venv-triton-*); paths may contain spaces.
@@ -28,7 +29,8 @@ OLDER_TRITON := 3.6
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-full test-python test-python-full test-triton test-triton-full test-gpu lint mutations sanitize \
-	sanitize-thread sanitize-address bench bench-large bench-gpu peers results clean
+	sanitize-thread sanitize-address bench bench-large bench-gpu peers \
+	kernel-resources host-time results clean
 
 # The package is built once; what the extras bring is added to it.
 $(VENV)/.installed: constraints.txt $(NATIVE)
@@ -115,7 +117,7 @@ sanitize-thread sanitize-address: $(VENV)/.installed-test
 # all sides share one torch.
 $(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python $(PIP_INSTALL) --requirement bench/requirements-peers.txt --editable .
+	$(PEERS)/bin/python $(PIP_INSTALL) --requirement bench/requirements-peers.txt --editable '.[train]'
 	$(PEERS)/bin/python $(PIP_INSTALL) --no-deps solo-learn==1.0.2  # asks for torch 1.9; its losses run on any
 	$(PEERS)/bin/python -m ecgloss info
 	touch $@
@@ -123,24 +125,40 @@ $(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
 peers: $(PEERS_STAMP)
 	$(PEERS)/bin/python -m pytest tests/losses/test_peers.py tests/package/test_switching.py
 
+# Runs lie in .benchmarks, where pytest-benchmark keeps them too.
+COLUMNS := --benchmark-columns median,iqr,rounds
 bench: $(PEERS_STAMP)
-	$(PEERS)/bin/python bench/bench_losses.py
+	mkdir -p .benchmarks
+	$(PEERS)/bin/python -m pytest bench --device cpu --benchmark-json .benchmarks/cpu.json $(COLUMNS)
+	$(PEERS)/bin/python bench/write_tables.py .benchmarks/cpu.json
 
 bench-large: $(PEERS_STAMP)
-	$(PEERS)/bin/python bench/bench_losses.py --large
+	PYTHONPATH=bench $(PEERS)/bin/python examples/studies/large_batch.py
 
+# The tables are written whatever happened to the run. What another run has measured on this GPU stays.
 bench-gpu:
-	PYTHONPATH=. $(PYTHON) bench/bench_gpu.py
+	mkdir -p .benchmarks
+	rm -f .benchmarks/gpu.json
+	-PYTHONPATH=. timeout --signal INT --kill-after 20 540 $(PYTHON) -u -m pytest bench/test_throughput.py --verbose \
+		--device cuda --budget 480 --journal .benchmarks/gpu.json $(COLUMNS) \
+		$(call has,pytest_timeout,--timeout 240)
+	PYTHONPATH=. $(PYTHON) bench/write_tables.py .benchmarks/gpu.json --keep
+
+# Triton's compilers and launcher, without a GPU.
+kernel-resources: .venv-triton-$(TRITON)/.installed
+	PYTHONPATH=. .venv-triton-$(TRITON)/bin/python tests/kernels/kernel_resources.py
+
+host-time: .venv-triton-$(OLDER_TRITON)/.installed
+	PYTHONPATH=.:bench .venv-triton-$(OLDER_TRITON)/bin/python tests/kernels/host_time.py
 
 results: $(VENV)/.installed-test $(PEERS_STAMP)
 	$(BIN)/python examples/demo.py --out bench/results/demo
 	$(BIN)/python examples/demo.py --out bench/results/demo-default-views --default-views
-	$(PEERS)/bin/python bench/bench_losses.py
-	$(PEERS)/bin/python bench/bench_losses.py --large
-	$(BIN)/python bench/real_data.py --root "$(DATA)"
-	$(BIN)/python bench/compare_losses.py --root "$(DATA)/ptbxl"
-	$(BIN)/python bench/half_precision.py
+	$(MAKE) bench bench-large
+	$(BIN)/python examples/studies/real_data.py --root "$(DATA)"
+	$(BIN)/python examples/studies/compare_losses.py --root "$(DATA)/ptbxl"
+	$(BIN)/python examples/studies/half_precision.py
 	$(BIN)/python bench/readme_tables.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) .venv-triton-* build *.egg-info ecgloss/_C*.so
+	rm -rf $(VENV) $(PEERS) .venv-triton-* .benchmarks build *.egg-info ecgloss/_C*.so

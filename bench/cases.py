@@ -1,14 +1,16 @@
-"""What is measured: the cases, their inputs, and the form of a result."""
+"""What is measured: losses, sizes and dtypes in the order of their value, and the inputs of each."""
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-DTYPES = {"float32": "fp32", "bfloat16": "bf16"}  # as torch and as tables call them
+HALF, SINGLE = "bfloat16", "float32"
+DTYPES = {SINGLE: "fp32", HALF: "bf16"}  # as torch and as tables call them
+INFONCE = "infonce"
 
 
 @dataclass(frozen=True)
@@ -18,68 +20,33 @@ class Case:
     loss: str
     n: int
     d: int
-    dtype: str = "float32"
+    dtype: str = SINGLE
 
     def __str__(self) -> str:
         return f"{self.loss} {self.n} {self.d} {DTYPES[self.dtype]}"
 
-    @property
-    def useful_flop(self) -> int:
-        """Arithmetic no method can do without: one product of N x D with its transpose forward, one backward."""
-        return 2 * (2 * self.n**2 * self.d)
+    def products(self, device: str) -> int:
+        """Of 2 N^2 D operations each: similarities, on a GPU once more in the backward, and gradients (README.md)."""
+        return (2 if device == "cpu" else 3) + (self.loss == INFONCE)
 
 
-LOSSES = ("clef official", "clef paper", "ntxent")
-INFONCE = "infonce"
-SIZES = ((128, 256), (512, 256), (2048, 256), (4096, 1024), (8192, 256))
-CASES = [Case(loss, n, d) for loss in LOSSES for n, d in SIZES]
+CPU_SIZES = ((128, 256), (512, 256), (2048, 256), (4096, 1024), (8192, 256))
+CPU_CASES = [Case(loss, n, d) for loss in ("clef official", "clef paper", "ntxent", INFONCE) for n, d in CPU_SIZES]
+
+FIRST, OTHERS = ("clef official", "ntxent"), (INFONCE, "clef paper")
+SIZES = (128, 512, 2048, 8192, 32768, 131072)
+MAIN_WIDTH, WIDTHS = 256, (128, 512, 1024)
+# bf16 at the main width; then fp32 and the other widths of the first losses, then of the others.
+GPU_CASES = [Case(loss, n, MAIN_WIDTH, HALF) for loss in (*FIRST, *OTHERS) for n in (*SIZES[:3], 4096, *SIZES[3:])]
+for _losses in (FIRST, OTHERS):
+    GPU_CASES += [Case(loss, n, MAIN_WIDTH, SINGLE) for loss in _losses for n in SIZES]
+    GPU_CASES += [Case(loss, n, d, dt) for dt in (HALF, SINGLE) for n in SIZES for d in WIDTHS for loss in _losses]
+CASES = {"cpu": CPU_CASES, "cuda": GPU_CASES}
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One variant of one case.
-
-    Attributes:
-        case: What was computed.
-        variant: How.
-        milliseconds: Median over rounds, forward and backward.
-        quartiles: Lower and upper quartile of the same.
-        rounds: How many.
-        peak_mib: Memory beyond inputs and gradients; None where it could not be measured.
-    """
-
-    case: Case
-    variant: str
-    milliseconds: float
-    quartiles: tuple[float, float]
-    rounds: int
-    peak_mib: float | None
-
-
-@dataclass(frozen=True)
-class CpuMeasurement(Measurement):
-    """One variant of one case on a CPU.
-
-    Attributes:
-        flop_rate: The case's useful arithmetic per second; None for variants that are not ecgloss's.
-        fma_share: The same, as a fraction of what the machine's multiply-add units do; None where that is unknown.
-    """
-
-    flop_rate: float | None = None
-    fma_share: float | None = None
-
-
-def spread(values: list[float]) -> tuple[float, tuple[float, float]]:
-    """Median, and lower and upper quartile."""
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-    return statistics.median(values), (low, high)
-
-
+@lru_cache(maxsize=2)
 def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Random views, correlated as trained embeddings are, and risks; queries, keys and risks nobody reads for infonce.
-
-    The N rows of a batch are those of both views together; infonce compares N rows with N others.
-    """
+    """Random views of N / 2 samples, correlated as if trained, and risks; for infonce N queries and N keys."""
     count = case.n if case.loss == INFONCE else case.n // 2
     g = torch.Generator(device).manual_seed(7)
     z1 = torch.randn(count, case.d, generator=g, device=device)

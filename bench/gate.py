@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from cases import Case, inputs
@@ -13,19 +14,10 @@ from variants import Data, Loss, backend
 LARGEST_N = 1024  # the fp64 definition is quick up to here
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """Largest relative errors, of the value and in the norm of the gradient."""
-
-    value: float
-    gradient: float
-
-
-SINGLE = Tolerance(1e-4, 1e-3)  # fp32 sums over 1,024 columns stay well below
-# Products of 8 or 11 bits summed in fp32; the gradient itself is rounded to bf16, 2^-9.
-HALF = Tolerance(2e-3, 2e-2)
-# Similarities rounded to bf16 are wrong by up to 0.004 of 1 / 0.07 in the exponent. This catches wrong code only.
-HALF_PEERS = Tolerance(5e-2, 2e-1)
+Tolerance = tuple[float, float]  # largest relative errors, of the value and in the norm of the gradient
+SINGLE = (1e-4, 1e-3)  # fp32 sums over 1,024 columns stay well below
+HALF = (2e-3, 2e-2)  # products of 8 or 11 bits summed in fp32; the gradient itself is rounded to bf16, 2^-9
+HALF_PEERS = (5e-2, 2e-1)  # similarities rounded to bf16, by up to 0.004 of 1 / 0.07 in the exponent: finds wrong code
 
 
 def tolerance(dtype: str, peer: bool) -> Tolerance:
@@ -40,8 +32,9 @@ def small(case: Case) -> Case:
     return replace(case, n=min(case.n, LARGEST_N))
 
 
+@lru_cache(maxsize=1)
 def gate(case: Case, device: str) -> Callable[..., None]:
-    """A check of variants, ``check(loss, peer=False)``, on the case's own inputs; it raises ``ArithmeticError``."""
+    """A check of the variants of a case, which share its inputs and the definition's values: ``check(loss, peer)``."""
     data = inputs(small(case), device)
     a, b = (z.detach().double().requires_grad_() for z in data[:2])
     true = value_and_gradient(backend(case.loss, "reference"), (a, b, data[2]))
@@ -53,21 +46,16 @@ def gate(case: Case, device: str) -> Callable[..., None]:
 
 
 def check_at_full_size(case: Case, loss: Loss, data: Data) -> None:
-    """Compare with ``chunked``, whose arithmetic is fp32, where the definition takes too long.
-
-    Raises:
-        ArithmeticError: where they differ by more than a variant may from the definition.
-    """
+    """As the gate, but beside ``chunked``, whose arithmetic is fp32: the definition takes too long."""
     true = value_and_gradient(backend(case.loss, "chunked"), data)
     assert_close(value_and_gradient(loss, data), true, tolerance(case.dtype, peer=False))
 
 
 def assert_close(mine: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor], accepted: Tolerance) -> None:
     """Raise ``ArithmeticError`` where value or gradient are wrong by more than is accepted."""
-    value_error = float((mine[0] - true[0]).abs() / true[0].abs())
-    gradient_error = float((mine[1] - true[1]).norm() / true[1].norm())
-    if not (value_error < accepted.value and gradient_error < accepted.gradient):
-        raise ArithmeticError(f"wrong by {value_error:.1e} in value and {gradient_error:.1e} in gradient")
+    value, gradient = (float((own - right).norm() / right.norm()) for own, right in zip(mine, true))
+    if not (value < accepted[0] and gradient < accepted[1]):
+        raise ArithmeticError(f"wrong by {value:.1e} in value and {gradient:.1e} in gradient")
 
 
 def value_and_gradient(loss: Loss, data: Data) -> tuple[Tensor, Tensor]:

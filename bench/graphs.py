@@ -21,11 +21,7 @@ def worth_a_graph(variant: str, milliseconds: float, peak_mib: float | None) -> 
 
 
 def captured(loss: Loss, data: Data) -> torch.cuda.CUDAGraph:
-    """Forward and backward as a graph, whose replay gives the gradient of the calls it was made from.
-
-    Raises:
-        ArithmeticError: when it does not: what a capture leaves out would otherwise count as speed.
-    """
+    """Forward and backward as a graph; an error where its replay does not give the gradient of the calls captured."""
     current, side = torch.cuda.current_stream(), _side_stream()
     side.wait_stream(current)
     with torch.cuda.stream(side):

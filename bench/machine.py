@@ -4,41 +4,54 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import importlib.metadata
+import importlib.util
 import platform
+import re
+import statistics
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from cases import DTYPES, Case
+from timing import interleaved
 
 
 def describe(device: str) -> dict[str, str]:
     """Device, versions and date, as the header of a result file; of a CPU also threads and instruction set."""
     if device == "cuda":
-        header = {"device": processor(device), "CUDA": str(torch.version.cuda), "triton": _version("triton")}
+        triton = importlib.util.find_spec("triton") and importlib.import_module("triton").__version__
+        header = {"device": torch.cuda.get_device_name(), "CUDA": str(torch.version.cuda), "triton": str(triton)}
+        header["fp32 products"] = torch.get_float32_matmul_precision()
     else:
-        header = {"device": f"{device} ({processor(device)}, {torch.get_num_threads()} threads)"}
+        path = Path("/proc/cpuinfo")  # the model, as Linux names it
+        model = re.search(r"model name\s*: (.*)", path.read_text(encoding="utf-8") if path.exists() else "")
+        processor = model[1] if model else platform.machine()
+        header = {"device": f"{device} ({processor}, {torch.get_num_threads()} threads)"}
     header |= {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
-    instruction_set = getattr(_extension(), "instruction_set", None)
-    if device == "cpu" and instruction_set is not None:
-        header["instruction set"] = str(instruction_set())
+    if device == "cpu" and _extension() is not None:
+        header["instruction set"] = str(_extension().instruction_set())
     return header
 
 
-def processor(device: str) -> str:
-    """Model of the GPU, or of the CPU as Linux names it."""
+def rate(case: Case, variant: str, device: str) -> dict[str, float]:
+    """Operations per second that a variant could do at most, measured now, as clocks change; nothing where unknown.
+
+    On a CPU multiply-adds of fp32 on all torch threads; on a GPU those of a large product of matrices.
+    """
     if device == "cuda":
-        return torch.cuda.get_device_name()
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+        dtype = "float32" if variant == "chunked" else case.dtype  # chunked widens its embeddings
+        return {f"{DTYPES[dtype]} matrix rate": _matrix_rate(dtype, case)}
+    return {"FMA rate": _extension().fma_rate(torch.get_num_threads(), 0.2)} if _extension() else {}
 
 
-def fma_rate(seconds: float = 0.2) -> float | None:
-    """Most fp32 multiply-adds all torch threads do together, in flop/s; None without ecgloss's C++ extension."""
-    measure = getattr(_extension(), "fma_rate", None)
-    return None if measure is None else float(measure(torch.get_num_threads(), seconds))
+@lru_cache(maxsize=2)
+def _matrix_rate(dtype: str, case: Case, size: int = 8192) -> float:
+    """Operations per second of a product of random square matrices on the GPU, once for each case."""
+    a, b = (torch.randn(size, size, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
+    multiply = partial(torch.mm, a, b, out=torch.empty_like(a))
+    multiply()
+    return float(2 * size**3 / statistics.median(interleaved([multiply], "cuda")[0]))
 
 
 def _extension() -> Any:
@@ -47,11 +60,3 @@ def _extension() -> Any:
         return importlib.import_module("ecgloss._C")
     except ImportError:
         return None
-
-
-def _version(package: str) -> str:
-    """What is installed, or that nothing is."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

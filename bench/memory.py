@@ -6,41 +6,24 @@ import ctypes
 import gc
 import multiprocessing
 import time
-from dataclasses import dataclass
-from functools import cache
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from cases import Case, inputs
-from variants import COMPILED, Data, Loss, seconds, step, variants
+from variants import COMPILED, Data, Loss, build, step
 
+MATRICES = 12  # N x N in fp32: how many a plain loss holds at its peak, with its backward
 FORGET_PEAK = Path("/proc/self/clear_refs")  # Linux alone has it
 
 
-@dataclass(frozen=True)
-class Peak:
-    """One evaluation: what it added to the process, and how long it took."""
+class Peak(NamedTuple):
+    """What one evaluation added to its process, and how long it took; Nones where the system does not tell."""
 
-    mib: float
-    seconds: float
-
-
-def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
-    """MiB the caching allocator handed out at most in one evaluation, and what evaluations before it left behind."""
-    for z in data[:2]:
-        z.grad = None
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    for _ in range(warm_up):
-        step(loss, data)
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    step(loss, data)
-    torch.cuda.synchronize()
-    gradients = sum(z.grad.nbytes for z in data[:2] if z.grad is not None)
-    return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
+    mib: float | None = None
+    seconds: float | None = None
 
 
 def free_bytes() -> int:
@@ -48,51 +31,48 @@ def free_bytes() -> int:
     return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
-def on_cpu(case: Case, variant: str) -> Peak | None:
-    """The resident memory of a fresh process; None where it cannot be measured or memory ran out."""
-    if not FORGET_PEAK.exists():
-        return None
-    receiver, sender = _processes().Pipe(duplex=False)
-    process = _processes().Process(target=_send_peak, args=(case, variant, sender))
-    process.start()
-    sender.close()
-    try:
-        result: Peak = receiver.recv()
-    except EOFError:
-        return None
-    finally:
-        process.join()
-    return result
+def on_gpu(loss: Loss, data: Data, warm_up: int) -> float:
+    """MiB the caching allocator handed out at most in one evaluation, and what evaluations before it left behind."""
+    for z in data[:2]:
+        z.grad = None
+    before = torch.cuda.memory_allocated()
+    for _ in range(warm_up + 1):
+        torch.cuda.reset_peak_memory_stats()
+        step(loss, data)
+    gradients = sum(z.grad.nbytes for z in data[:2] if z.grad is not None)
+    return (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
 
 
-@cache
-def _processes() -> ForkServerContext:
-    """Fresh processes that have the imports behind them: without this, imports take longer than most measurements."""
+def on_cpu(case: Case, variant: str) -> Peak:
+    """Of a fresh process's resident memory; imports, which take longer than most measurements, are behind it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ecgloss.functional", "lightly.loss", "pytorch_metric_learning.losses"])
-    return context
+    try:
+        with ProcessPoolExecutor(1, context) as pool:
+            return pool.submit(peak_of_this_process, case, variant).result()
+    except BrokenProcessPool:  # memory ran out
+        return Peak()
 
 
-def _send_peak(case: Case, variant: str, sender: Connection) -> None:
-    """Measure in this process, which nothing else has used."""
-    loss = variants(case, "cpu")[variant]
-    # A compiler needs more memory than what it compiles, so that one is called at its own size first. Elsewhere that
-    # would hide what a library keeps between calls.
-    seconds(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64), "cpu"))
+def peak_of_this_process(case: Case, variant: str) -> Peak:
+    """Of this process's resident memory, which nothing else has used."""
+    if not FORGET_PEAK.exists():
+        return Peak()
+    loss = build(case.loss, variant)
+    # A compiler needs memory too: it is called at this size first, which elsewhere would hide what a library keeps.
+    step(loss, inputs(case if variant == COMPILED else Case(case.loss, 64, 64, case.dtype), "cpu"))
     data = inputs(case, "cpu")
     for z in data[:2]:
         z.grad = torch.ones_like(z)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # freed memory that stays resident would serve the evaluation unseen
     FORGET_PEAK.write_text("5", encoding="utf-8")
-    before = _peak_kib()
-    begin = time.perf_counter()
+    before, begin = _peak_kib(), time.perf_counter()
     loss(*data).backward()
-    duration = time.perf_counter() - begin
-    sender.send(Peak((_peak_kib() - before) / 1024, duration))
+    seconds = time.perf_counter() - begin
+    return Peak((_peak_kib() - before) / 1024, seconds)
 
 
 def _peak_kib() -> int:
     """Largest resident memory of this process, as Linux counts it."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0])

@@ -1,7 +1,7 @@
 """The losses as one writes them without a library, straight from the formulas: plain torch, N x N everywhere.
 
-With B samples in two views, rows 0..B-1 are the first views and rows B..2B-1 the second: N = 2B. Half precision is
-used as one would: rows are normalised in fp32, their product is in half precision, everything after it in fp32.
+With B samples in two views, rows 0..B-1 are the first views and rows B..2B-1 the second: N = 2B. In half precision
+rows are normalised in fp32, their product is in half precision, everything after it in fp32.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ EPSILON = 1e-6
 
 def clef_official(z1: Tensor, z2: Tensor, risk: Tensor, temperature: float = 0.07, alpha: float = 0.2) -> Tensor:
     """CLEF as its released training code has it: softmax of the weights, alignment with min-max scaled similarities."""
-    same, positive = _masks(z1)
-    similarity = _similarity(z1, z2)
-    dissimilarity = _dissimilarity(risk.to(similarity.dtype), same, alpha)
+    same, positive, similarity, dissimilarity = _pairs(z1, z2, risk, alpha)
     contrastive = _contrastive(similarity, torch.softmax(dissimilarity, dim=1), same, positive, temperature)
     alignment = (_min_max(similarity) - (1 - dissimilarity)).square().mean()
     return (contrastive + alignment) / 2
@@ -25,9 +23,7 @@ def clef_official(z1: Tensor, z2: Tensor, risk: Tensor, temperature: float = 0.0
 
 def clef_paper(z1: Tensor, z2: Tensor, risk: Tensor, temperature: float = 0.07, alpha: float = 0.2) -> Tensor:
     """CLEF as the paper writes it: the dissimilarities are the weights, alignment with cosine similarities."""
-    same, positive = _masks(z1)
-    similarity = _similarity(z1, z2)
-    dissimilarity = _dissimilarity(risk.to(similarity.dtype), same, alpha)
+    same, positive, similarity, dissimilarity = _pairs(z1, z2, risk, alpha)
     contrastive = _contrastive(similarity, dissimilarity, same, positive, temperature)
     alignment = (similarity - (1 - dissimilarity)).square().mean()
     return contrastive + alignment
@@ -63,19 +59,18 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _masks(z1: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs of rows are of the same sample, itself included, and which are the two views of one; (N, N) each."""
+def _pairs(z1: Tensor, z2: Tensor, risk: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pairs of the same sample, pairs of its two views, similarity, clinical dissimilarity; (N, N) each.
+
+    The dissimilarity is the scaled squared difference of the risks, at least alpha, 0 for the same sample.
+    """
     sample = torch.arange(len(z1), device=z1.device).repeat(2)
     same = sample[:, None] == sample[None, :]
-    itself = torch.eye(len(sample), dtype=torch.bool, device=z1.device)
-    return same, same & ~itself
-
-
-def _dissimilarity(risk: Tensor, same: Tensor, alpha: float) -> Tensor:
-    """Clinical dissimilarity (N, N): scaled squared differences of the risks, at least alpha, 0 for the same sample."""
-    risk = risk.repeat(2)
+    positive = same & ~torch.eye(len(sample), dtype=torch.bool, device=z1.device)
+    similarity = _similarity(z1, z2)
+    risk = risk.to(similarity.dtype).repeat(2)
     difference = (risk[:, None] - risk[None, :]).square()
-    return ((1 - alpha) * _min_max(difference) + alpha).masked_fill(same, 0.0)
+    return same, positive, similarity, ((1 - alpha) * _min_max(difference) + alpha).masked_fill(same, 0.0)
 
 
 def _contrastive(similarity: Tensor, weight: Tensor, same: Tensor, positive: Tensor, temperature: float) -> Tensor:

@@ -2,121 +2,77 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from cases import HALF, INFONCE, SINGLE, Case
+from figures import Content, Figure, best, figures
+from variants import PLAIN
+
+from ecgloss._files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-SHOWN = [
-    ("clef official", 128, 256),
-    ("clef official", 2048, 256),
-    ("clef official", 4096, 1024),
-    ("clef official", 8192, 256),
-    ("ntxent", 128, 256),
-    ("ntxent", 2048, 256),
-    ("ntxent", 8192, 256),
-]
+SHOWN = [Case("clef official", n, d) for n, d in ((128, 256), (2048, 256), (4096, 1024), (8192, 256))]
+SHOWN += [Case("ntxent", n, 256) for n in (128, 2048, 8192)]
 GPU_SIZES = (128, 512, 2048, 8192, 32768)
-SHOWN_GPU = [(loss, n, 256) for loss in ("clef official", "ntxent") for n in (*GPU_SIZES, 131072)]
-SHOWN_GPU += [(loss, n, 256) for loss in ("clef paper", "infonce") for n in GPU_SIZES]
+SHOWN_GPU = [Case(loss, n, 256, HALF) for loss in ("clef official", "ntxent") for n in (*GPU_SIZES, 131072)]
+SHOWN_GPU += [Case(loss, n, 256, HALF) for loss in ("clef paper", INFONCE) for n in GPU_SIZES]
 NO_GPU = "No GPU has been measured yet: `make bench-gpu` does it, and writes `bench/results/losses-<gpu>.md`."
-PLAIN = "plain"
-PEERS = (PLAIN, "plain compiled", "lightly", "pytorch-metric-learning", "F.linear_cross_entropy")
-Measured = dict[str, Any]
-
-
-def demo() -> str:
-    """The demo's table and its note."""
-    return (RESULTS / "demo" / "results.md").read_text(encoding="utf-8").strip()
-
-
-def real() -> str:
-    """The table of real databases."""
-    return (RESULTS / "real-data.md").read_text(encoding="utf-8").strip()
-
-
-def family() -> str:
-    """The table of all losses on one database."""
-    return (RESULTS / "compare-losses.md").read_text(encoding="utf-8").strip()
-
-
-def bench() -> str:
-    """Some rows of the benchmark, variants side by side."""
-    return bench_table(json.loads((RESULTS / "losses-cpu.json").read_text(encoding="utf-8")))
 
 
 def gpu() -> str:
-    """The same in bf16, of every GPU there are results of."""
-    tables = []
-    for path in sorted(RESULTS.glob("losses-*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if "CUDA" in content["header"]:
-            source = f"bench/results/{path.stem}.md"
-            table = bench_table(content, SHOWN_GPU, "triton", "bfloat16")
-            intro = "On a GPU, in bf16 (in brackets: replays of a CUDA graph, which do not wait for Python), from"
-            tables.append(f"{intro} [{source}]({source}) (`make bench-gpu`):\n\n{table}")
+    """The table of every GPU there are results of, in bf16."""
+    intro = "On a GPU, in bf16 (in brackets: replays of a CUDA graph, which do not wait for Python), from"
+    files = {f"bench/results/{path.stem}.md": read_json(path) for path in sorted(RESULTS.glob("losses-*.json"))}
+    tables = [
+        f"{intro} [{source}]({source}) (`make bench-gpu`):\n\n{losses_table(content, SHOWN_GPU, 'triton')}"
+        for source, content in files.items()
+        if "CUDA" in content["machine_info"]["header"]
+    ]
     return "\n\n".join(tables) or NO_GPU
 
 
-def bench_table(
-    content: Measured,
-    shown: list[tuple[str, int, int]] = SHOWN,
-    own: str = "cpp",
-    dtype: str = "float32",
-) -> str:
-    """The README's rows from the content of a result file; "-" where a variant was not measured."""
-    lines = [
-        f"| loss | N | D | plain torch | best peer | ecgloss, chunked | ecgloss, {own} |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for loss, n, d in shown:
-        case = {"loss": loss, "n": n, "d": d, "dtype": dtype}
-        found = {m["variant"]: m for m in content["results"] if {"dtype": "float32"} | m["case"] == case}
-        best = min((found[name] for name in PEERS if name in found), key=lambda m: m["milliseconds"], default=None)
-        name = f" ({best['variant']})" if best else ""
-        cells = [_cell(found.get(PLAIN)), _cell(best) + name, _cell(found.get("chunked")), _cell(found.get(own))]
-        lines.append(f"| {loss} | {n:,} | {d:,} | {' | '.join(cells)} |")
-    header = content["header"]
-    half = ", bf16" if dtype == "bfloat16" else ""
-    lines += ["", f"{header['device']}{half}, torch {header['torch']}, {header['date']}; medians of interleaved runs."]
+def losses_table(content: Content, shown: Sequence[Case] = SHOWN, own: str = "cpp") -> str:
+    """Some rows of a result file, variants side by side; "-" where one was not measured."""
+    found = figures(content)
+    lines = [f"| loss | N | D | plain torch | best peer | ecgloss, chunked | ecgloss, {own} |", "|---" * 7 + "|"]
+    for case in shown:
+        peer = best(found, case)
+        cells = [_cell(best(found, case, (name,))) for name in (PLAIN, "chunked", own)]
+        cells.insert(1, _cell(peer) + (f" ({peer.variant})" if peer else ""))
+        lines.append(f"| {case.loss} | {case.n:,} | {case.d:,} | {' | '.join(cells)} |")
+    header = content["machine_info"]["header"]
+    half = "" if shown[0].dtype == SINGLE else ", bf16"
+    lines += ["", f"{header['device']}{half}, torch {header['torch']}, {header['date']}; medians."]
     return "\n".join(lines)
 
 
-def _cell(m: Measured | None) -> str:
-    """Time and peak memory."""
-    if m is None:
+def _cell(figure: Figure | None) -> str:
+    """Time, to two decimals or as whole milliseconds, and peak memory."""
+    if figure is None:
         return "-"
-    peak = "" if m["peak_mib"] is None else f", {m['peak_mib']:,.0f} MiB"
-    graph = m.get("graph_milliseconds")
-    replayed = "" if graph is None else f" ({_digits(graph)})"
-    return f"{_digits(m['milliseconds'])}{replayed} ms{peak}"
-
-
-def _digits(milliseconds: float) -> str:
-    """Two decimals, or none of many milliseconds."""
-    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
+    time, graph = (f"{ms or 0:.2f}" if (ms or 0) < 10 else f"{ms:,.0f}" for ms in (figure.median, figure.graph))
+    mib = figure.info.get("peak_mib")
+    return time + (f" ({graph})" if figure.graph else "") + " ms" + ("" if mib is None else f", {mib:,.0f} MiB")
 
 
 def filled(text: str) -> str:
     """The README with its tables replaced by those of the result files."""
-    for name, make in (("demo", demo), ("real", real), ("family", family), ("bench", bench), ("gpu", gpu)):
+    files = {"demo": "demo/results.md", "real": "real-data.md", "family": "compare-losses.md"}
+    tables = {name: (RESULTS / file).read_text(encoding="utf-8").strip() for name, file in files.items()}
+    tables["demo"] = tables["demo"].partition("\n## ")[0].strip()  # the rest is about the machine it ran on
+    tables |= {"bench": losses_table(read_json(RESULTS / "losses-cpu.json")), "gpu": gpu()}
+    for name, table in tables.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        block = f"{begin}\n{make()}\n{end}"
-        text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}", block.replace("\\", r"\\"), text, flags=re.DOTALL
-        )
+        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+        text, count = re.subn(pattern, lambda _: f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)  # noqa: B023
         if count != 1:
             raise ValueError(f"README.md needs exactly one {begin} ... {end}, found {count}")
     return text
 
 
-def main() -> None:
-    """Rewrite README.md."""
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    README = ROOT / "README.md"
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,18 +1,16 @@
-"""Ways to compute a case: plain torch, compiled, every backend of ecgloss, and other libraries where installed."""
+"""Ways to compute a loss: plain torch, compiled, every backend of ecgloss, and other libraries where installed."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import plain
 import torch
-from cases import INFONCE, Case
-from guard import one_line
+from cases import FIRST, HALF, INFONCE, MAIN_WIDTH, SINGLE, Case
 from torch import Tensor
 
 import ecgloss
@@ -26,49 +24,51 @@ Data = tuple[Tensor, Tensor, Tensor]
 PLAIN, COMPILED, LIGHTLY, METRIC = "plain", "plain compiled", "lightly", "pytorch-metric-learning"
 LINEAR = "F.linear_cross_entropy"  # of torch itself, from 2.13 on
 PEERS = (PLAIN, COMPILED, LIGHTLY, METRIC, LINEAR)
-TEMPERATURE = 0.07
+MODULES = {LIGHTLY: "lightly.loss", METRIC: "pytorch_metric_learning.losses"}
+KERNELS = "triton"  # may break the process they run in
+BACKENDS = {"cpu": ("cpp", "chunked", "reference"), "cuda": (KERNELS, "chunked")}
+TAU = 0.07
 # It compares all positive with all negative pairs: N x N^2 numbers, 0.5 GiB per tensor at 512 and 32 GiB at 2,048.
-METRIC_LARGEST_N = 512
-REFERENCE_LARGEST_N = 2048
-BACKENDS = {"cpu": ("cpp", "chunked", "reference"), "cuda": ("triton", "chunked")}
+METRIC_LARGEST_N, REFERENCE_LARGEST_N = 512, 2048
 
 
-def variants(case: Case, device: str) -> dict[str, Loss]:
-    """The case's loss by every variant for a device, the plain one first. Nothing is compiled before it is called."""
-    plain_loss = _plain(case.loss)
-    found: dict[str, Loss] = {PLAIN: plain_loss, COMPILED: torch.compile(plain_loss, dynamic=False)}
-    for name in ecgloss_backends(device):
-        if name != "reference" or case.n <= REFERENCE_LARGEST_N:
-            found[name] = backend(case.loss, name)
-    missing = absent(case)
-    for name, loss in _others(case.loss).items():
-        if name not in missing:
-            found[name] = loss
-    return found
+def names(case: Case, machine: str) -> list[str]:
+    """The variants that are measured on a CPU or a GPU, if they are there; the plain one first."""
+    own = [name for name in BACKENDS[machine] if name != "reference" or case.n <= REFERENCE_LARGEST_N]
+    compiled = [COMPILED] if machine == "cpu" or worth_compiling(case) else []
+    return [PLAIN, *compiled, *own, *_losses(case.loss)[1]]
 
 
-def absent(case: Case) -> dict[str, str]:
-    """Peers that offer the case's loss and cannot be measured, and why."""
-    if case.loss == INFONCE:
-        here = hasattr(torch.nn.functional, "linear_cross_entropy")
-        return {} if here else {LINEAR: f"torch {torch.__version__} does not have it"}
-    if case.loss != "ntxent":
-        return {}
-    reasons = {LIGHTLY: _imported("lightly.loss")[1], METRIC: _imported("pytorch_metric_learning.losses")[1]}
-    if case.n > METRIC_LARGEST_N and not reasons[METRIC]:
-        reasons[METRIC] = f"N x N^2 numbers, measured at N <= {METRIC_LARGEST_N:,} only"
-    return {name: reason for name, reason in reasons.items() if reason}
+def worth_compiling(case: Case) -> bool:
+    """Whether compiled code is a peer: on a GPU it is tried at some sizes only, as compiling takes long."""
+    largest = {HALF: (32768, 4096), SINGLE: (8192, 0)}[case.dtype][case.loss not in FIRST]
+    return case.d == MAIN_WIDTH and case.n <= largest
 
 
-def ecgloss_backends(device: str) -> list[str]:
-    """Names of ecgloss's backends for a device, as far as they are usable here."""
-    return [s.name for s in ecgloss.backends() if s.usable and s.name in BACKENDS[device]]
+def missing(case: Case, name: str) -> str:
+    """Why a variant of a case is not to be had here; "" if it is."""
+    if name == LINEAR and not hasattr(torch.nn.functional, "linear_cross_entropy"):
+        return f"torch {torch.__version__} does not have it"
+    if name == METRIC and case.n > METRIC_LARGEST_N:
+        return f"N x N^2 numbers, measured at N <= {METRIC_LARGEST_N:,} only"
+    if name in MODULES:
+        return _imported(MODULES[name])[1]
+    return next((status.note for status in ecgloss.backends() if status.name == name and not status.usable), "")
+
+
+def build(loss: str, name: str) -> Loss:
+    """A loss by one of its variants. Nothing is compiled before it is called."""
+    plain_loss, others = _losses(loss)
+    if name in (PLAIN, COMPILED):
+        return plain_loss if name == PLAIN else torch.compile(plain_loss, dynamic=False)
+    return others[name] if name in others else backend(loss, name)
 
 
 def backend(loss: str, name: str) -> Loss:
     """A loss of ecgloss on one of its backends."""
-    if loss == INFONCE:
-        return lambda a, b, risk: _infonce(a, b, name)
+    if loss == INFONCE:  # rows against columns, column i the positive of row i
+        matched = Layout.matched
+        return lambda q, k, _: pair_stats(q, k, TAU, UniformPairs(matched(len(q), len(k))), backend=name).loss()
     if loss == "ntxent":
         return lambda a, b, risk: F.ntxent(a, b, backend=name)
     preset = loss.split()[1]
@@ -82,27 +82,14 @@ def step(loss: Loss, data: Data) -> None:
     loss(*data).backward()
 
 
-def seconds(loss: Loss, data: Data) -> float:
-    """Time of one forward and backward on a CPU."""
-    begin = time.perf_counter()
-    step(loss, data)
-    return time.perf_counter() - begin
-
-
-def _plain(loss: str) -> Loss:
-    """The loss from the formulas."""
+def _losses(loss: str) -> tuple[Loss, dict[str, Loss]]:
+    """A loss from the formulas; and as torch itself and other libraries have it, to be called where they are there."""
     if loss == INFONCE:
-        return lambda a, b, risk: plain.infonce(a, b)
+        return lambda a, b, risk: plain.infonce(a, b), {LINEAR: _linear_cross_entropy}
     if loss == "ntxent":
-        return lambda a, b, risk: plain.ntxent(a, b)
-    return plain.clef_official if loss == "clef official" else plain.clef_paper
-
-
-def _others(loss: str) -> dict[str, Loss]:
-    """A loss as other libraries have it, and torch itself; to be called where they are there."""
-    if loss == INFONCE:
-        return {LINEAR: _linear_cross_entropy}
-    return {LIGHTLY: _lightly, METRIC: _metric_learning} if loss == "ntxent" else {}
+        others: dict[str, Loss] = {LIGHTLY: lambda a, b, risk: _criterion(LIGHTLY)(a, b), METRIC: _metric_learning}
+        return lambda a, b, risk: plain.ntxent(a, b), others
+    return plain.clef_official if loss == "clef official" else plain.clef_paper, {}
 
 
 @cache
@@ -113,38 +100,22 @@ def _imported(name: str) -> tuple[Any, str]:
     try:
         return importlib.import_module(name), ""
     except Exception as error:  # made for other versions of what they import, libraries fail in many ways
-        return None, one_line(error)
+        return None, f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 @cache
-def _criterion(module: str) -> Any:
+def _criterion(name: str) -> Any:
     """NT-Xent of a library."""
-    return _imported(module)[0].NTXentLoss(temperature=TEMPERATURE)
+    return _imported(MODULES[name])[0].NTXentLoss(temperature=TAU)
 
 
-def _lightly(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
-    """NT-Xent of lightly."""
-    loss: Tensor = _criterion("lightly.loss")(a, b)
-    return loss
+def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Any:  # it is told which rows belong together
+    return _criterion(METRIC)(torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2))
 
 
-def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Tensor:
-    """NT-Xent of pytorch-metric-learning, which is told which rows belong together."""
-    samples = torch.arange(len(a), device=a.device).repeat(2)
-    loss: Tensor = _criterion("pytorch_metric_learning.losses")(torch.cat([a, b]), samples)
-    return loss
-
-
-def _infonce(q: Tensor, k: Tensor, name: str) -> Tensor:
-    """InfoNCE on a backend: rows against columns, column i the positive of row i."""
-    rule = UniformPairs(Layout.matched(len(q), len(k)))
-    return pair_stats(q, k, TEMPERATURE, rule, backend=name).loss()
-
-
-def _linear_cross_entropy(q: Tensor, k: Tensor, risk: Tensor) -> Tensor:
+def _linear_cross_entropy(q: Tensor, k: Tensor, risk: Tensor) -> Any:
     """InfoNCE as a linear layer and its cross-entropy, in the chunks torch offers for large numbers of classes."""
     nn: Any = torch.nn  # not in every torch the benchmark runs on
     target = torch.arange(len(q), device=q.device)
-    rows, columns = plain.unit(q) / TEMPERATURE, plain.unit(k)
-    loss: Tensor = nn.functional.linear_cross_entropy(rows, columns, target, options=nn.LinearCrossEntropyOptions())
-    return loss
+    rows, columns = plain.unit(q) / TAU, plain.unit(k)
+    return nn.functional.linear_cross_entropy(rows, columns, target, options=nn.LinearCrossEntropyOptions())

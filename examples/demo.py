@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import this_machine
 import torch
 from numpy.typing import NDArray
 
@@ -75,11 +76,13 @@ def main() -> None:
             f"With {FEW} labels: mean over {DRAWS} draws of the labelled recordings, and the probe also "
             f"chooses its penalty on {FEW}."
         )
+        machine = this_machine.measure()
         sections = [
             result_section(rows, note),
             training_section(runs),
             views_section(dataset, card, 0),
             *embedding_sections(embeddings["clef"], risk),
+            this_machine.section(machine),
         ]
         report = write_report(
             options.out / "report.html",
@@ -87,7 +90,7 @@ def main() -> None:
             subtitle="Random, SimCLR and CLEF encoders on a synthetic cohort",
             sections=[section for section in sections if section is not None],
         )
-    save_results(options.out, rows, note, time.perf_counter() - begin)
+    save_results(options.out, rows, note, machine, time.perf_counter() - begin)
     print(text(rows))
     print(note)
     print(f"report: {report.resolve()}")
@@ -147,11 +150,12 @@ def probe(method: str, z: NDArray[np.float32], dataset: EcgDataset, split: Split
     return rows
 
 
-def save_results(out: Path, rows: list[ResultRow], note: str, seconds: float) -> None:
+def save_results(out: Path, rows: list[ResultRow], note: str, machine: this_machine.Machine, seconds: float) -> None:
     """Write the results as JSON and Markdown."""
     content = [{"method": row.method, "metric": row.metric, "labels": row.labels, **vars(row.estimate)} for row in rows]
-    write_json(out / "results.json", {"note": note, "seconds": round(seconds), "rows": content})
-    (out / "results.md").write_text(f"{markdown(rows)}\n\n{note}\n", encoding="utf-8")
+    write_json(out / "results.json", {"note": note, "seconds": round(seconds), "rows": content, "machine": machine})
+    found = f"{markdown(rows)}\n\n{note}\n\n{this_machine.markdown(machine)}"
+    (out / "results.md").write_text(found, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 
 import pytest
-from bench_scripts import bench_script
 from covering import each_value, exhaustive_except, pairwise
 
 pytest.importorskip("triton", minversion="3.5")
@@ -36,9 +36,8 @@ SPILLS_LITTLE = {("sm90", "backward", "bf16", 256, "ntxent"): 24, ("sm90", "back
 
 @pytest.fixture(scope="module")
 def bench():
-    """The benchmark's compiler of kernels."""
-    with bench_script("compile_kernels") as module:
-        yield module
+    """The ahead-of-time compiler of kernels, which is :mod:`compile_kernels`."""
+    return importlib.import_module("compile_kernels")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """How long the CPU is busy with one training step's loss on a GPU: no GPU is needed to find out.
 
-    python bench/host_time.py [--steps N] [--out FOLDER]
+    PYTHONPATH=.:bench python tests/kernels/host_time.py [--steps N] [--out FOLDER]
 
 Kernels are compiled for an H100 and loaded into a driver that launches nothing, so that all is timed that Python, torch
 and Triton do for a step, but not the few microseconds per launch of Triton's C code and the driver. Of small batches
@@ -22,13 +22,13 @@ import torch
 from fake_gpu import install
 from machine import describe
 from plain import clef_paper, ntxent
-from result_files import write_results
 from torch import Tensor
 
 from ecgloss import functional as F
+from ecgloss._files import replacing, write_json
 from ecgloss.engine import triton_problem
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 SAMPLES, WIDTH = 256, 128  # B and D of the fused loss
 TINY = 4  # B and D of the plain one
 RISK = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(7))
@@ -125,7 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = measure(given.steps)
     text = report(results, header)
     print(text)
-    write_results(given.out / "host-time", {"header": header, "results": results}, text)
+    write_json(given.out / "host-time.json", {"header": header, "results": results})
+    with replacing(given.out / "host-time.md") as path:
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Registers, shared memory and spills of the Triton kernels, compiled for GPUs that need not be there.
 
-    python bench/kernel_resources.py [--architecture REGEX] [--width REGEX] [--rule REGEX] [--jobs N] [--out FOLDER]
+    PYTHONPATH=. python tests/kernels/kernel_resources.py [--architecture REGEX] [--width REGEX] [--rule REGEX]
+                                                          [--jobs N] [--out FOLDER]
 
 The kernels over all pairs, with the tiles the launcher takes and with all that costs registers: the gradient of the
 temperature, missing fractions; the maximum is fixed. The whole run also writes FOLDER/kernel-resources.json and .md.
@@ -21,9 +22,10 @@ from pathlib import Path
 
 import triton
 from compile_kernels import SHARED_LIMIT, TARGETS, Kernel, Resources, gradient_step, resources
-from result_files import write_results
 
-RESULTS = Path(__file__).parent / "results"
+from ecgloss._files import replacing, write_json
+
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 WIDTHS = (64, 128, 256, 512)
 RULES = ("ntxent", "clef paper", "clef official")
 DENSE_RULES, DENSE_WIDTH = ("labels", "features", "gaussian"), 128
@@ -93,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(kernels) == len(matrix()):
         header = {"triton": triton.__version__, "date": datetime.date.today().isoformat()}
         content = {"header": header, "results": [asdict(r) for r in results]}
-        write_results(given.out / "kernel-resources", content, report(results, header))
+        write_json(given.out / "kernel-resources.json", content)
+        with replacing(given.out / "kernel-resources.md") as path:
+            path.write_text(report(results, header), encoding="utf-8")
     return int(any(result.faults() for result in results))
 
 

@@ -1,6 +1,6 @@
 """Loss curves of a small encoder under bf16 autocast beside fp32, for every loss.
 
-    python bench/half_precision.py [--steps 200] [--out FOLDER]
+    python examples/studies/half_precision.py [--steps 200] [--out FOLDER]
 
 Three runs per loss on the synthetic cohort: fp32, bf16 with the same seed, and fp32 with another seed (another start,
 order and noise), which says how much two runs of one precision differ. Then some steps at temperature 0.01 in bf16, for
@@ -20,14 +20,13 @@ from compare_losses import LOSSES
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from result_files import write_results
 
-from ecgloss._files import read_json_lines, replacing
+from ecgloss._files import read_json_lines, replacing, write_json
 from ecgloss.train.checkpoint import METRICS
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 RECORDINGS, BATCH, SMOOTH = 500, 32, 20
 SMALL_TEMPERATURE, SMALL_STEPS = 0.01, 40
 SYNTHETIC = {"supcon": {"label_column": "sex"}}
@@ -148,7 +147,9 @@ def main() -> None:
         for name, c in found.items()
     }
     losses = {"steps": options.steps, "losses": content}
-    write_results(options.out / "half-precision", losses, markdown(found, options.steps))
+    write_json(options.out / "half-precision.json", losses)
+    with replacing(options.out / "half-precision.md") as path:
+        path.write_text(markdown(found, options.steps), encoding="utf-8")
     figure = draw(found)
     FigureCanvasAgg(figure)
     with replacing(options.out / "half-precision.png") as path:

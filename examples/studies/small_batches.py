@@ -1,6 +1,6 @@
 """Small batches on a CPU: where the time of a step goes, and what ``auto`` does without the C++ extension.
 
-    python bench/small_batches.py [--rounds N] [--out FOLDER]
+    PYTHONPATH=bench python examples/studies/small_batches.py [--rounds N] [--out FOLDER]
 
 The first table takes the step of CLEF (B = 64 samples, N = 128 rows, D = 256; forward and backward) apart: each stage
 calls the next, so differences of rows are what a stage adds. The second compares ``auto`` where the extension is not
@@ -23,15 +23,15 @@ from typing import Any
 import plain
 import torch
 from machine import describe
-from result_files import write_results
 
 import ecgloss
 import ecgloss.functional as F
+from ecgloss._files import replacing, write_json
 from ecgloss.engine import availability, cpp, dispatch, ops
 from ecgloss.pairs import RiskWeights, risk_pairs
 from ecgloss.pairs.encoding import encode_layout
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 WIDTH, TAU = 256, 0.07
 LOSSES = ("ntxent", "clef paper", "clef official")
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -148,7 +148,9 @@ def main() -> None:
     header = describe("cpu") | {"threads": "1"}
     text = report(header, versions, small)
     print(text)
-    write_results(stem, {"header": header, "stages": versions, "backends": small}, text)
+    write_json(stem.with_suffix(".json"), {"header": header, "stages": versions, "backends": small})
+    with replacing(stem.with_suffix(".md")) as path:
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

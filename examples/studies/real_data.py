@@ -1,6 +1,6 @@
 """Pretrain on small real databases and probe them: what 20 epochs on some hundred recordings give, whatever it is.
 
-    python bench/real_data.py --root FOLDER_WITH_DATABASES [--epochs 20]
+    python examples/studies/real_data.py --root FOLDER_WITH_DATABASES [--epochs 20]
 
 The root holds ptbxl/, ludb/ and challenge2021/georgia/ in their original WFDB layout. Options are the defaults of
 ``ecgloss pretrain`` and ``ecgloss evaluate``. Writes bench/results/real-data.json and .md.
@@ -18,7 +18,7 @@ from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_li
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 PROBES = {"ptbxl": "superdiagnostic", "ludb": "rhythm", "challenge2021/georgia": "diagnosis"}
 
 

@@ -1,6 +1,7 @@
 """All losses on one small real database: same encoder, epochs and seeds; linear probes with intervals.
 
-    python bench/compare_losses.py --root FOLDER [--task superdiagnostic] [--epochs 20] [--seeds 2] [--out FOLDER]
+    python examples/studies/compare_losses.py --root FOLDER [--task superdiagnostic] [--epochs 20] [--seeds 2]
+                                              [--out FOLDER]
 
 The root is a WFDB folder, e.g. an extract of PTB-XL. Every loss and seed gets the same split and windows; a random
 encoder of each seed is the baseline. Writes compare-losses.json and .md.
@@ -15,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from result_files import write_results
-
+from ecgloss._files import replacing, write_json
 from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear
 from ecgloss.evaluate.resampling import Estimate
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 LOSSES: dict[str, dict[str, Any]] = {
     "clef": {"loss": "clef"},
     "simclr": {"loss": "simclr"},
@@ -115,8 +115,11 @@ def main() -> None:
         for s in scores
     ]
     settings = {"task": options.task, "epochs": options.epochs, "seeds": options.seeds, "lr": options.lr}
-    write_results(options.out / "compare-losses", {**settings, "results": content}, markdown(scores, options))
-    print("\n" + markdown(scores, options))
+    text = markdown(scores, options)
+    write_json(options.out / "compare-losses.json", {**settings, "results": content})
+    with replacing(options.out / "compare-losses.md") as path:
+        path.write_text(text, encoding="utf-8")
+    print("\n" + text)
 
 
 if __name__ == "__main__":
