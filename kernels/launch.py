@@ -16,8 +16,8 @@ from .forward import forward_kernel
 from .forward_dense import forward_dense_kernel
 from .forward_finish import finish_kernel
 from .forward_merge import merge_dense_kernel, merge_rows_kernel
-from .launch_cache import Pass
-from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_arguments
+from .launch_cache import Configuration, Pass
+from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_configuration, pair_tensors
 from .memory_layout import Relation
 from .prepare import prepare_kernel
 from .prepare_risk import prepare_risk_kernel
@@ -37,36 +37,34 @@ def prepare_rows(
     ``numbers`` is None.
     """
     (q, q2), (k, k2), p = own, others, run.problem
-    d = rows.u.shape[1]
-    columns = 1 << (d - 1).bit_length()
-    at_once = max(1, min(PAD, HELD // columns))
-    arguments = {
-        "q": q,
-        "q2": q2,
-        "k": k,
-        "k2": k2,
-        "u": rows.u,
-        "row_vectors": rows.vectors,
-        "numbers": numbers,
-        "first": q.shape[0],
-        "n": rows.n,
-        "n_blocks": rows.blocks,
-        "k_first": k.shape[0],
-        "m": p.m,
-        "shift": p.positive or 0,
-        "width": q.shape[1],
-        "q_stride": q.stride(0),
-        "q2_stride": q.stride(0) if q2 is None else q2.stride(0),
-        "k_stride": k.stride(0),
-        "k2_stride": k.stride(0) if k2 is None else k2.stride(0),
-        "lines": rows.vectors.shape[0],
-        "POSITIVES": numbers is not None and p.positive is not None,
-        "ROW_ORIGINS": p.alignment == "minmax",
-        "D": d,
-        "COLUMNS": columns,
-        "ROWS": at_once,
-    }
-    run.launch(prepare_kernel, -(-rows.pad // at_once), arguments, SMALL)
+
+    def configure() -> Configuration:
+        d = rows.u.shape[1]
+        columns = 1 << (d - 1).bit_length()
+        at_once = max(1, min(PAD, HELD // columns))
+        arguments = {
+            "first": q.shape[0],
+            "n": rows.n,
+            "n_blocks": rows.blocks,
+            "k_first": k.shape[0],
+            "m": p.m,
+            "shift": p.positive or 0,
+            "width": q.shape[1],
+            "q_stride": q.stride(0),
+            "q2_stride": q.stride(0) if q2 is None else q2.stride(0),
+            "k_stride": k.stride(0),
+            "k2_stride": k.stride(0) if k2 is None else k2.stride(0),
+            "lines": rows.vectors.shape[0],
+            "POSITIVES": numbers is not None and p.positive is not None,
+            "ROW_ORIGINS": p.alignment == "minmax",
+            "D": d,
+            "COLUMNS": columns,
+            "ROWS": at_once,
+        }
+        return Configuration(-(-rows.pad // at_once), arguments, SMALL)
+
+    tensors = {"q": q, "q2": q2, "k": k, "k2": k2, "u": rows.u, "row_vectors": rows.vectors, "numbers": numbers}
+    run.launch(prepare_kernel, tensors, configure)
 
 
 def prepare_risks(
@@ -76,22 +74,23 @@ def prepare_risks(
 
     With ``values`` None the risks and the batch's ``numbers`` are already there.
     """
-    p = run.problem
-    arguments = {
-        "values": values,
-        "missing": missing,
-        "row_vectors": rows.vectors,
-        "numbers": numbers,
-        "alpha": p.alpha,
-        "fixed_scale": scale,
-        "samples": p.samples,
-        "first": first,
-        "n": rows.n,
-        "n_blocks": rows.blocks,
-        "RULE": p.rule,
-        "BLOCK": BLOCK,
-    }
-    run.launch(prepare_risk_kernel, -(-rows.pad // BLOCK), arguments, SMALL)
+
+    def configure() -> Configuration:
+        p = run.problem
+        arguments = {
+            "alpha": p.alpha,
+            "fixed_scale": scale,
+            "samples": p.samples,
+            "first": first,
+            "n": rows.n,
+            "n_blocks": rows.blocks,
+            "RULE": p.rule,
+            "BLOCK": BLOCK,
+        }
+        return Configuration(-(-rows.pad // BLOCK), arguments, SMALL)
+
+    tensors = {"values": values, "missing": missing, "row_vectors": rows.vectors, "numbers": numbers}
+    run.launch(prepare_risk_kernel, tensors, configure)
 
 
 def forward(
@@ -101,98 +100,107 @@ def forward(
     plan = make_plan(rows.n, cols, rows.u, "forward", run)
     partials = rows.vectors.new_empty(plan.splits, memory_layout.PARTIALS, rows.pad)
     if isinstance(run.problem.rule, Relation):
-        dense_statistics(rows, cols, tables, partials, out[3], plan, run)
+        partial_dense_statistics(rows, cols, tables, partials, plan, run)
+        merge_dense(rows, partials, out[3], run)
     else:
-        statistics(rows, cols, numbers, partials, out, plan, run)
+        partial_statistics(rows, cols, numbers, partials, plan, run)
+        sums = rows.vectors.new_empty(memory_layout.SUMS, rows.blocks, dtype=torch.float64)
+        merge_rows(rows, numbers, partials, sums, out[3], run)
+        finish(numbers, sums, out, run)
 
 
-def statistics(
-    rows: Rows,
-    cols: Rows,
-    numbers: Tensor,
-    partials: Tensor,
-    out: tuple[Tensor, Tensor, Tensor, Tensor],
-    plan: Plan,
-    run: Pass,
-) -> None:
-    """Rows with at most one positive: statistics and both terms of the loss."""
-    p, (tau_pointer, tau), blocks = run.problem, run.tau, rows.blocks
-    normal = p.samples if p.square else p.m
-    arguments = pair_arguments(rows, cols, plan, run) | {
-        "numbers": numbers,
-        "partials": partials,
-        "alpha": p.alpha,
-        "square": int(p.square),
-        "normal_columns": normal,
-        "ALIGNMENT": p.alignment,
-        "FIXED_MAXIMUM": p.fixed_maximum,
-        "PREFETCH": plan.tile.prefetch,
-    }
-    run.launch(forward_kernel, -(-p.n // plan.tile.rows) * plan.splits, arguments, plan.options)
-    loss, contrastive, alignment, by_row = out
-    sums = rows.vectors.new_empty(memory_layout.SUMS, blocks, dtype=torch.float64)
-    arguments = {
-        "partials": partials,
-        "row_vectors": rows.vectors,
-        "rows_out": by_row,
-        "sums": sums,
-        "numbers": numbers,
-        "tau_pointer": tau_pointer,
-        "tau": tau,
-        "n": p.n,
-        "m": p.m,
-        "n_blocks": blocks,
-        "n_compared": p.m - len(p.excluded),
-        "views": p.m // normal if normal else 1,
-        "RULE": p.rule,
-        "ALIGNMENT": p.alignment,
-        "POSITIVES": p.positive is not None,
-        "SPLITS": plan.splits,
-        "BLOCK": PAD,
-    }
-    run.launch(merge_rows_kernel, blocks, arguments, SMALL)
-    contrastive_weight, alignment_weight = p.term_weights
-    arguments = {
-        "sums": sums,
-        "loss_out": loss,
-        "contrastive_out": contrastive,
-        "alignment_out": alignment,
-        "numbers": numbers,
-        "contrastive_weight": contrastive_weight,
-        "alignment_weight": alignment_weight,
-        "n": p.n,
-        "m": p.m,
-        "blocks": blocks,
-        "ALIGNMENT": p.alignment,
-        "BLOCK": BLOCK,
-    }
-    run.launch(finish_kernel, 1, arguments, SMALL)
+def partial_statistics(rows: Rows, cols: Rows, numbers: Tensor, partials: Tensor, plan: Plan, run: Pass) -> None:
+    """Sums over the parts of the columns, for rows with at most one positive."""
+    p = run.problem
+    run.launch(
+        forward_kernel,
+        {**pair_tensors(rows, cols, run), "numbers": numbers, "partials": partials},
+        lambda: pair_configuration(
+            rows,
+            cols,
+            plan,
+            -(-p.n // plan.tile.rows) * plan.splits,
+            run,
+            alpha=p.alpha,
+            square=int(p.square),
+            normal_columns=p.normal_columns,
+            ALIGNMENT=p.alignment,
+            FIXED_MAXIMUM=p.fixed_maximum,
+            PREFETCH=plan.tile.prefetch,
+        ),
+    )
 
 
-def dense_statistics(
-    rows: Rows, cols: Rows, tables: Tables, partials: Tensor, out: Tensor, plan: Plan, run: Pass
-) -> None:
-    """Rows with any number of positives: statistics."""
-    p, (tau_pointer, tau) = run.problem, run.tau
-    arguments = pair_arguments(rows, cols, plan, run) | {
-        "row_values": tables.row_values,
-        "col_values": tables.col_values,
-        "row_labels": tables.row_labels,
-        "col_labels": tables.col_labels,
-        "partials": partials,
-        "threshold": p.threshold,
-        "PREFETCH": plan.tile.prefetch,
-    }
-    run.launch(forward_dense_kernel, -(-p.n // plan.tile.rows) * plan.splits, arguments, plan.options)
-    arguments = {
-        "partials": partials,
-        "row_vectors": rows.vectors,
-        "rows_out": out,
-        "tau_pointer": tau_pointer,
-        "tau": tau,
-        "n": p.n,
-        "n_blocks": rows.blocks,
-        "SPLITS": plan.splits,
-        "BLOCK": BLOCK,
-    }
-    run.launch(merge_dense_kernel, -(-p.n // BLOCK), arguments, SMALL)
+def partial_dense_statistics(rows: Rows, cols: Rows, tables: Tables, partials: Tensor, plan: Plan, run: Pass) -> None:
+    """Sums over the parts of the columns, for rows with any number of positives."""
+    p = run.problem
+    run.launch(
+        forward_dense_kernel,
+        {**pair_tensors(rows, cols, run), **tables.by_name, "partials": partials},
+        lambda: pair_configuration(
+            rows,
+            cols,
+            plan,
+            -(-p.n // plan.tile.rows) * plan.splits,
+            run,
+            threshold=p.threshold,
+            PREFETCH=plan.tile.prefetch,
+        ),
+    )
+
+
+def merge_rows(rows: Rows, numbers: Tensor, partials: Tensor, sums: Tensor, out: Tensor, run: Pass) -> None:
+    """Statistics of rows with at most one positive, and sums over blocks of rows."""
+
+    def configure() -> Configuration:
+        p = run.problem
+        arguments = {
+            "n": p.n,
+            "m": p.m,
+            "n_blocks": rows.blocks,
+            "n_compared": p.m - len(p.excluded),
+            "views": p.m // p.normal_columns if p.normal_columns else 1,
+            "RULE": p.rule,
+            "ALIGNMENT": p.alignment,
+            "POSITIVES": p.positive is not None,
+            "SPLITS": len(partials),
+            "BLOCK": PAD,
+        }
+        return Configuration(rows.blocks, arguments, SMALL)
+
+    tensors = {"partials": partials, "row_vectors": rows.vectors, "rows_out": out, "sums": sums, "numbers": numbers}
+    run.launch(merge_rows_kernel, {**tensors, **run.temperature}, configure)
+
+
+def merge_dense(rows: Rows, partials: Tensor, out: Tensor, run: Pass) -> None:
+    """Statistics of rows with any number of positives."""
+
+    def configure() -> Configuration:
+        n = run.problem.n
+        arguments = {"n": n, "n_blocks": rows.blocks, "SPLITS": len(partials), "BLOCK": BLOCK}
+        return Configuration(-(-n // BLOCK), arguments, SMALL)
+
+    tensors = {"partials": partials, "row_vectors": rows.vectors, "rows_out": out}
+    run.launch(merge_dense_kernel, {**tensors, **run.temperature}, configure)
+
+
+def finish(numbers: Tensor, sums: Tensor, out: tuple[Tensor, Tensor, Tensor, Tensor], run: Pass) -> None:
+    """Loss and both of its terms from the sums over blocks of rows."""
+
+    def configure() -> Configuration:
+        p = run.problem
+        contrastive_weight, alignment_weight = p.term_weights
+        arguments = {
+            "contrastive_weight": contrastive_weight,
+            "alignment_weight": alignment_weight,
+            "n": p.n,
+            "m": p.m,
+            "blocks": sums.shape[1],
+            "ALIGNMENT": p.alignment,
+            "BLOCK": BLOCK,
+        }
+        return Configuration(1, arguments, SMALL)
+
+    loss, contrastive, alignment, _ = out
+    tensors = {"sums": sums, "loss_out": loss, "contrastive_out": contrastive, "alignment_out": alignment}
+    run.launch(finish_kernel, {**tensors, "numbers": numbers}, configure)

@@ -7,6 +7,7 @@ All but the first are launched again for k; those in brackets only for the min-m
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,8 @@ from .backward_prepare import gains_dense_kernel, gains_kernel
 from .backward_project import project_kernel
 from .backward_strip import backward_strip_kernel
 from .device import architecture, precision
-from .launch_cache import Pass
-from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_arguments
+from .launch_cache import Configuration, Pass
+from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_configuration, pair_tensors
 from .memory_layout import Relation
 from .problem import PAD, Rows, Tables, TritonProblem
 from .tile_table import is_fused
@@ -55,37 +56,36 @@ class Gains(NamedTuple):
 def make_gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], run: Pass) -> tuple[Tensor, Tensor]:
     """Gains of every row, and scales; ``upstream``: gradients of loss, contrastive, alignment and statistics."""
     g_loss, g_contrastive, g_alignment, g_rows = upstream
-    p, (tau_pointer, tau) = run.problem, run.tau
     gains = rows.vectors.new_empty(memory_layout.GAINS, rows.pad)
     scales = rows.vectors.new_empty(memory_layout.SCALES)
-    arguments = {
+    tensors = {
         "g_rows": g_rows,
         "peak": None if g_rows is None else g_rows.abs().amax(),
         "row_vectors": rows.vectors,
         "numbers": numbers,
         "gains": gains,
         "scales": scales,
-        "tau_pointer": tau_pointer,
-        "tau": tau,
-        "n": p.n,
-        "n_blocks": rows.blocks,
-        "BLOCK": BLOCK,
+        **run.temperature,
     }
+    p, programs = run.problem, -(-rows.pad // BLOCK)
+    arguments: dict[str, Any] = {"n": p.n, "n_blocks": rows.blocks, "BLOCK": BLOCK}
     if isinstance(p.rule, Relation):
-        run.launch(gains_dense_kernel, -(-rows.pad // BLOCK), arguments, SMALL)
+        run.launch(gains_dense_kernel, tensors, lambda: Configuration(programs, arguments, SMALL))
         return gains, scales
-    contrastive_weight, alignment_weight = p.term_weights
-    arguments |= {
-        "g_loss": g_loss,
-        "g_contrastive": g_contrastive,
-        "g_alignment": g_alignment,
-        "contrastive_weight": contrastive_weight,
-        "alignment_weight": alignment_weight,
-        "m": p.m,
-        "ALIGNMENT": p.alignment,
-        "POSITIVES": p.positive is not None,
-    }
-    run.launch(gains_kernel, -(-rows.pad // BLOCK), arguments, SMALL)
+
+    def configure() -> Configuration:
+        contrastive_weight, alignment_weight = p.term_weights
+        more = {
+            "contrastive_weight": contrastive_weight,
+            "alignment_weight": alignment_weight,
+            "m": p.m,
+            "ALIGNMENT": p.alignment,
+            "POSITIVES": p.positive is not None,
+        }
+        return Configuration(programs, {**arguments, **more}, SMALL)
+
+    terms = {"g_loss": g_loss, "g_contrastive": g_contrastive, "g_alignment": g_alignment}
+    run.launch(gains_kernel, {**tensors, **terms}, configure)
     return gains, scales
 
 
@@ -112,11 +112,12 @@ def gradient(
     project_gradient(own, others, gains, parts, targets, dtau, run)
 
 
-def gradient_arguments(
-    own: Rows, others: Rows, gains: Gains, out: Tensor, weighted_gradient: Tensor | None, plan: Plan, run: Pass
+def gradient_tensors(
+    own: Rows, others: Rows, gains: Gains, out: Tensor, weighted_gradient: Tensor | None, run: Pass
 ) -> dict[str, Any]:
-    """Arguments that all backward kernels over pairs have."""
-    return pair_arguments(own, others, plan, run, gains.transposed) | {
+    """Tensors of a backward kernel over pairs."""
+    return {
+        **pair_tensors(own, others, run),
         "row_gains": gains.own,
         "col_gains": gains.others,
         "scales": gains.scales,
@@ -125,9 +126,9 @@ def gradient_arguments(
     }
 
 
-def weight_arguments(numbers: Tensor, p: TritonProblem) -> dict[str, Any]:
+def weight_arguments(p: TritonProblem) -> dict[str, Any]:
     """Arguments of backward kernels for rows with at most one positive."""
-    return {"numbers": numbers, "alpha": p.alpha, "ALIGNMENT": p.alignment, "FIXED_MAXIMUM": p.fixed_maximum}
+    return {"alpha": p.alpha, "ALIGNMENT": p.alignment, "FIXED_MAXIMUM": p.fixed_maximum}
 
 
 def empty_parts(own: Rows, splits: int, wants_tau: bool) -> Parts:
@@ -136,13 +137,24 @@ def empty_parts(own: Rows, splits: int, wants_tau: bool) -> Parts:
     return parts, own.vectors.new_empty(splits, own.pad) if wants_tau else None
 
 
+def fused_configuration(
+    own: Rows, others: Rows, gains: Gains, plan: Plan, run: Pass, arguments: dict[str, Any]
+) -> Configuration:
+    """Of a fused backward kernel: programs for blocks of rows, parts of the columns and blocks of D."""
+    width = plan.tile.width
+    programs = -(-own.n // plan.tile.rows) * plan.splits * (own.u.shape[1] // width)
+    return pair_configuration(own, others, plan, programs, run, gains.transposed, BLOCK_D=width, **arguments)
+
+
 def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_tau: bool, run: Pass) -> Parts:
     """Rows with at most one positive."""
     plan = make_plan(own.n, others, own.u, "backward", run)
     parts = empty_parts(own, plan.splits, wants_tau)
-    arguments = gradient_arguments(own, others, gains, *parts, plan, run)
-    arguments |= {**weight_arguments(numbers, run.problem), "BLOCK_D": plan.tile.width}
-    run.launch(backward_kernel, fused_programs(own, plan), arguments, plan.options)
+    run.launch(
+        backward_kernel,
+        {**gradient_tensors(own, others, gains, *parts, run), "numbers": numbers},
+        lambda: fused_configuration(own, others, gains, plan, run, weight_arguments(run.problem)),
+    )
     return parts
 
 
@@ -150,21 +162,12 @@ def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, wants_
     """Rows with any number of positives."""
     plan = make_plan(own.n, others, own.u, "backward", run)
     parts = empty_parts(own, plan.splits, wants_tau)
-    arguments = gradient_arguments(own, others, gains, *parts, plan, run) | {
-        "row_values": tables.row_values,
-        "col_values": tables.col_values,
-        "row_labels": tables.row_labels,
-        "col_labels": tables.col_labels,
-        "threshold": run.problem.threshold,
-        "BLOCK_D": plan.tile.width,
-    }
-    run.launch(backward_dense_kernel, fused_programs(own, plan), arguments, plan.options)
+    run.launch(
+        backward_dense_kernel,
+        {**gradient_tensors(own, others, gains, *parts, run), **tables.by_name},
+        lambda: fused_configuration(own, others, gains, plan, run, {"threshold": run.problem.threshold}),
+    )
     return parts
-
-
-def fused_programs(own: Rows, plan: Plan) -> int:
-    """Programs of a fused backward kernel: blocks of rows, parts of the columns, blocks of D."""
-    return -(-own.n // plan.tile.rows) * plan.splits * (own.u.shape[1] // plan.tile.width)
 
 
 def strip_rows(rows: int, bytes_each: int) -> int:
@@ -182,12 +185,16 @@ def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants
     parts = own.vectors.new_empty(1, own.pad, d)
     weighted_gradient = own.vectors.new_empty(plan.splits, own.pad) if wants_tau else None
     gradient_strip = u.new_empty(held, others.pad)
-    arguments = gradient_arguments(own, others, gains, gradient_strip, weighted_gradient, plan, run)
-    arguments |= weight_arguments(numbers, run.problem)
+    tensors = {**gradient_tensors(own, others, gains, gradient_strip, weighted_gradient, run), "numbers": numbers}
     for first in range(0, own.pad, held):
         count = min(held, own.pad - first)
-        arguments["first_block"] = first // PAD
-        run.launch(backward_strip_kernel, count // plan.tile.rows * plan.splits, arguments, plan.options)
+        programs = count // plan.tile.rows * plan.splits
+        more = {"first_block": first // PAD, **weight_arguments(run.problem)}
+        run.launch(
+            backward_strip_kernel,
+            tensors,
+            partial(pair_configuration, own, others, plan, programs, run, gains.transposed, **more),
+        )
         multiply(gradient_strip[:count], others.u, parts[0, first : first + count])
     return parts, weighted_gradient
 
@@ -204,27 +211,27 @@ def multiply(gradient_strip: Tensor, u: Tensor, out: Tensor) -> None:
 
 def minimum_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, run: Pass) -> None:
     """Add the gradient of min S to the first part."""
-    how, _ = precision(rows.u, aligned=True)
     programs, d = rows.pad // TIE_BLOCK, rows.u.shape[1]
     minima, counts = rows.vectors.new_empty(programs), rows.vectors.new_empty(programs)
     depth = min(d, 32)
-    arguments = {
-        "u": rows.u,
-        "row_vectors": rows.vectors,
-        "numbers": numbers,
-        "minima": minima,
-        "n": rows.n,
-        "n_blocks": rows.blocks,
-        "PRECISION": how,
-        "D": d,
-        "BLOCK": TIE_BLOCK,
-        "BLOCK_K": depth,
-    }
-    run.launch(find_minimum_kernel, programs, arguments, SMALL)
-    arguments["counts"] = counts
-    run.launch(count_ties_kernel, programs, arguments, SMALL)
-    arguments |= {"scales": scales, "out": parts}
-    run.launch(add_minimum_gradient_kernel, programs * (d // depth), arguments, SMALL)
+
+    def configure(chunks: int) -> Configuration:
+        arguments = {
+            "n": rows.n,
+            "n_blocks": rows.blocks,
+            "PRECISION": precision(rows.u, aligned=True)[0],
+            "D": d,
+            "BLOCK": TIE_BLOCK,
+            "BLOCK_K": depth,
+        }
+        return Configuration(programs * chunks, arguments, SMALL)
+
+    tensors = {"u": rows.u, "row_vectors": rows.vectors, "numbers": numbers, "minima": minima}
+    run.launch(find_minimum_kernel, tensors, lambda: configure(1))
+    tensors |= {"counts": counts}
+    run.launch(count_ties_kernel, tensors, lambda: configure(1))
+    tensors |= {"scales": scales, "out": parts}
+    run.launch(add_minimum_gradient_kernel, tensors, lambda: configure(d // depth))
 
 
 def project_gradient(
@@ -237,11 +244,32 @@ def project_gradient(
     run: Pass,
 ) -> None:
     """Sum the parts, add single positives, and go back from the sphere to z."""
-    p, (tau_pointer, tau), (gradients, weighted_gradient), (dq, dq2) = run.problem, run.tau, parts, targets
-    d = own.u.shape[1]
-    columns = 1 << (d - 1).bit_length()
-    at_once = max(1, min(PAD, HELD // columns))
-    arguments = {
+    p, (gradients, weighted_gradient), (dq, dq2) = run.problem, parts, targets
+
+    def configure() -> Configuration:
+        d = own.u.shape[1]
+        columns = 1 << (d - 1).bit_length()
+        at_once = max(1, min(PAD, HELD // columns))
+        arguments = {
+            "limit": torch.finfo(dq.dtype).max,
+            "first": dq.shape[0],
+            "n": own.n,
+            "n_blocks": own.blocks,
+            "m": others.n,
+            "m_blocks": others.blocks,
+            "shift": p.positive or 0,
+            "period": p.m,
+            "width": dq.shape[1],
+            "POSITIVES": p.positive is not None,
+            "SPLITS": len(gradients),
+            "WEIGHTED_SPLITS": 0 if weighted_gradient is None else len(weighted_gradient),
+            "D": d,
+            "COLUMNS": columns,
+            "ROWS": at_once,
+        }
+        return Configuration(-(-own.n // at_once), arguments, SMALL)
+
+    tensors = {
         "parts": gradients,
         "weighted_gradient": weighted_gradient,
         "u": own.u,
@@ -254,22 +282,6 @@ def project_gradient(
         "dq": dq,
         "dq2": dq2,
         "dtau": dtau,
-        "tau_pointer": tau_pointer,
-        "tau": tau,
-        "limit": torch.finfo(dq.dtype).max,
-        "first": dq.shape[0],
-        "n": own.n,
-        "n_blocks": own.blocks,
-        "m": others.n,
-        "m_blocks": others.blocks,
-        "shift": p.positive or 0,
-        "period": p.m,
-        "width": dq.shape[1],
-        "POSITIVES": p.positive is not None,
-        "SPLITS": len(gradients),
-        "WEIGHTED_SPLITS": 0 if weighted_gradient is None else len(weighted_gradient),
-        "D": d,
-        "COLUMNS": columns,
-        "ROWS": at_once,
+        **run.temperature,
     }
-    run.launch(project_kernel, -(-own.n // at_once), arguments, SMALL)
+    run.launch(project_kernel, tensors, configure)

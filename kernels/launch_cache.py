@@ -2,24 +2,50 @@
 
 Before a launch Triton inspects each argument to find the compiled kernel, which takes about 30 microseconds for the 30
 arguments of these kernels: longer than a small batch runs. Passes with the same key (dtypes, sizes, alignments,
-options; see :mod:`ecgloss.engine.triton_problem`) launch the same compiled kernels in the same order. The first pass
-of a kind records them, later ones launch the recorded kernels directly.
+options; see :mod:`ecgloss.engine.triton_problem`) launch the same compiled kernels in the same order, with the same
+grids, numbers and constants. The first pass of a kind records them; later ones only fill in their tensors and tau.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from triton.runtime import driver
 
 from .problem import TritonProblem
 
-Arguments = dict[str, Any]
-InOrder = Callable[[Arguments], tuple[Any, ...]]  # the values of arguments, in the order of a kernel's parameters
+Arguments = Mapping[str, Any]
+
+
+class Configuration(NamedTuple):
+    """What is the same in all passes of one kind.
+
+    Attributes:
+        programs: The number of programs.
+        arguments: Sizes, numbers and constants of the kernel by name.
+        options: Triton's compile options (warps, stages).
+    """
+
+    programs: int
+    arguments: Arguments
+    options: Mapping[str, Any]
+
+
+class Launch(NamedTuple):
+    """One recorded launch.
+
+    Attributes:
+        start: Starts the compiled kernel on its grid, with all arguments by position.
+        arguments: These arguments, None in place of those that each pass fills in.
+        positions: Of the arguments that each pass fills in.
+    """
+
+    start: Callable[..., None]
+    arguments: list[Any]
+    positions: dict[str, int]
 
 
 @dataclass
@@ -28,12 +54,12 @@ class LaunchSequence:
 
     Attributes:
         problem: The problem they solve.
-        launches: Compiled kernels and the order of their arguments, in the order of launches. Empty before the first
-            pass has ended, and always under the interpreter, which compiles nothing.
+        launches: In order; empty before the first pass has ended, and always under the interpreter, which compiles
+            nothing.
     """
 
     problem: TritonProblem
-    launches: tuple[tuple[Any, InOrder], ...] = ()
+    launches: tuple[Launch, ...] = ()
 
 
 class Pass:
@@ -45,46 +71,63 @@ class Pass:
     """
 
     def __init__(self, sequence: LaunchSequence, tau: tuple[Tensor | None, float]) -> None:
-        self.problem, self.tau = sequence.problem, tau
+        self.problem, self.temperature = sequence.problem, {"tau_pointer": tau[0], "tau": tau[1]}
         self._sequence = sequence
         self._recorded = iter(sequence.launches) if sequence.launches else None
-        self._launched: list[tuple[Any, InOrder]] = []
+        self._launched: list[Launch | None] = []
         if self._recorded is not None:
             self._stream = driver.active.get_current_stream(driver.active.get_current_device())
 
-    def launch(self, kernel: Any, programs: int, arguments: Arguments, options: dict[str, Any]) -> None:
+    def launch(self, kernel: Any, tensors: Arguments, configure: Callable[[], Configuration]) -> None:
         """Start a kernel.
 
         Args:
             kernel: A jitted function.
-            programs: The number of programs.
-            arguments: All its arguments by name, runtime arguments and constants, in any order.
-            options: Triton's compile options (warps, stages).
+            tensors: Arguments by name that differ between passes of one kind: tensors and the temperature.
+            configure: Everything else; called only when the pass is recorded.
 
         Raises:
-            TypeError: for names that are missing or unknown; checked when a pass is recorded.
+            TypeError: for arguments that are missing, unknown or given twice.
         """
-        if self._recorded is not None:
-            compiled, in_order = next(self._recorded, (None, None))
-            assert compiled is not None, f"{kernel.__name__}: not in the launch sequence of this kind of pass"
-            compiled[(programs, 1, 1)](*in_order(arguments), stream=self._stream)
+        if self._recorded is None:
+            self._launched.append(record(kernel, tensors, configure()))
             return
-        in_order = order_of(kernel, arguments)
-        self._launched.append((kernel[(programs, 1, 1)](*in_order(arguments), **options), in_order))
+        launch = next(self._recorded, None)
+        assert launch is not None, f"{kernel.__name__} is not in the launch sequence of this kind of pass"
+        arguments = launch.arguments.copy()
+        for name, value in tensors.items():
+            arguments[launch.positions[name]] = value
+        launch.start(*arguments, stream=self._stream)
 
     def end(self) -> None:
         """Store the launch sequence, or check that all of it was launched."""
         if self._recorded is not None:
             assert next(self._recorded, None) is None, "a pass launched fewer kernels than the recorded one of its kind"
-        elif all(compiled for compiled, _ in self._launched):
-            self._sequence.launches = tuple(self._launched)
+            return
+        launches = tuple(launch for launch in self._launched if launch is not None)
+        if len(launches) == len(self._launched):
+            self._sequence.launches = launches
 
 
-def order_of(kernel: Any, arguments: Arguments) -> InOrder:
-    """Picks the values of ``arguments`` in the order of the kernel's parameters; ``TypeError`` where names differ."""
-    missing, unknown = set(kernel.arg_names) - set(arguments), set(arguments) - set(kernel.arg_names)
-    if missing or unknown:
-        differences = {"missing": missing, "unknown": unknown}
-        found = ", ".join(f"{name} {', '.join(sorted(names))}" for name, names in differences.items() if names)
-        raise TypeError(f"{kernel.__name__}() takes {', '.join(kernel.arg_names)}; got arguments with {found}")
-    return itemgetter(*kernel.arg_names)
+def record(kernel: Any, tensors: Arguments, configuration: Configuration) -> Launch | None:
+    """Start a kernel by way of Triton, which compiles it; None under the interpreter."""
+    programs, fixed, options = configuration
+    check_names(kernel, tensors, fixed)
+    given = {**tensors, **fixed}
+    compiled = kernel[(programs, 1, 1)](*(given[name] for name in kernel.arg_names), **options)
+    if compiled is None:
+        return None
+    positions = {name: position for position, name in enumerate(kernel.arg_names) if name in tensors}
+    return Launch(compiled[(programs, 1, 1)], [fixed.get(name) for name in kernel.arg_names], positions)
+
+
+def check_names(kernel: Any, tensors: Arguments, fixed: Arguments) -> None:
+    """``TypeError`` unless the names are exactly those of the kernel's parameters, each once."""
+    faults = {
+        "missing": set(kernel.arg_names) - set(tensors) - set(fixed),
+        "unknown": (set(tensors) | set(fixed)) - set(kernel.arg_names),
+        "given twice": set(tensors) & set(fixed),
+    }
+    found = "; ".join(f"{fault}: {', '.join(sorted(names))}" for fault, names in faults.items() if names)
+    if found:
+        raise TypeError(f"{kernel.__name__}() takes the arguments {', '.join(kernel.arg_names)}; {found}")

@@ -1,4 +1,4 @@
-"""What the launches of both passes share: tile, precision and splits of a kernel over pairs, and its arguments."""
+"""Tile, precision and splits of the kernels over pairs, and the arguments that all of them have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from . import memory_layout
 from .device import architecture, choose_splits, precision, processors
-from .launch_cache import Pass
+from .launch_cache import Configuration, Pass
 from .memory_layout import NO_SHIFT, Relation, Weights
 from .problem import Rows
 from .tile_table import Tile, tile
@@ -31,11 +31,6 @@ class Plan(NamedTuple):
     precision: str
     splits: int
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Triton's compile options."""
-        return {"num_warps": self.tile.warps, "num_stages": self.tile.stages, "enable_fp_fusion": True}
-
 
 def pass_names(step: str, rule: Weights | Relation, alignment: str) -> tuple[str, ...]:
     """Names in the tile table of the step "forward", "backward" or "strip" with a rule."""
@@ -57,19 +52,26 @@ def make_plan(n: int, others: Rows, u: Tensor, step: str, run: Pass) -> Plan:
     return Plan(sizes, how, choose_splits(programs, -(-others.n // sizes.columns), at_once, 4 * n * numbers))
 
 
-def pair_arguments(own: Rows, others: Rows, plan: Plan, run: Pass, transposed: bool = False) -> dict[str, Any]:
-    """Arguments that all kernels over pairs have; ``transposed``: ``own`` are the problem's columns."""
-    p, (tau_pointer, tau), sizes = run.problem, run.tau, plan.tile
-    shift_0, shift_1 = p.shifts
-    if transposed:  # column - row changes its sign
-        shift_0, shift_1 = (shift if shift == NO_SHIFT else -shift for shift in (shift_0, shift_1))
+def pair_tensors(own: Rows, others: Rows, run: Pass) -> dict[str, Any]:
+    """Tensors and temperature of a kernel over pairs."""
     return {
         "u_rows": own.u,
         "u_cols": others.u,
         "row_vectors": own.vectors,
         "col_vectors": others.vectors,
-        "tau_pointer": tau_pointer,
-        "tau": tau,
+        **run.temperature,
+    }
+
+
+def pair_configuration(
+    own: Rows, others: Rows, plan: Plan, programs: int, run: Pass, transposed: bool = False, **more: Any
+) -> Configuration:
+    """Sizes, shifts and constants of a kernel over pairs, and ``more``; ``transposed``: ``own`` are the columns."""
+    p, sizes = run.problem, plan.tile
+    shift_0, shift_1 = p.shifts
+    if transposed:  # column - row changes its sign
+        shift_0, shift_1 = (shift if shift == NO_SHIFT else -shift for shift in (shift_0, shift_1))
+    arguments = {
         "n": own.n,
         "m": others.n,
         "n_blocks": own.blocks,
@@ -85,3 +87,5 @@ def pair_arguments(own: Rows, others: Rows, plan: Plan, run: Pass, transposed: b
         "BLOCK_N": sizes.columns,
         "BLOCK_K": sizes.depth,
     }
+    options = {"num_warps": sizes.warps, "num_stages": sizes.stages, "enable_fp_fusion": True}
+    return Configuration(programs, {**arguments, **more}, options)

@@ -48,6 +48,11 @@ class Tables(NamedTuple):
         """The tables with rows and columns exchanged."""
         return Tables(self.col_values, self.row_values, self.col_labels, self.row_labels)
 
+    @property
+    def by_name(self) -> dict[str, Tensor | None]:
+        """The tables as arguments of a kernel."""
+        return self._asdict()
+
 
 @dataclass(frozen=True)
 class TritonProblem:
@@ -80,6 +85,11 @@ class TritonProblem:
     threshold: float = 0.0
     samples: int = 0
     term_weights: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def normal_columns(self) -> int:
+        """The columns that softmax weights are normalised over: one view of the samples."""
+        return self.samples if self.square else self.m
 
     @property
     def shifts(self) -> tuple[int, int]:
