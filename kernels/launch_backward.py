@@ -7,50 +7,24 @@ All but the first are launched again for k; those in brackets only for the min-m
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import memory_layout
-from .backward import backward_kernel
-from .backward_dense import backward_dense_kernel
 from .backward_minimum import add_minimum_gradient_kernel, count_ties_kernel, find_minimum_kernel
 from .backward_prepare import gains_dense_kernel, gains_kernel
 from .backward_project import project_kernel
-from .backward_strip import backward_strip_kernel
 from .device import architecture, precision
 from .launch_cache import Configuration, Pass
-from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_configuration, pair_tensors
+from .launch_gradient import Gains, Parts, dense_gradient, fused_gradient, strip_gradient
+from .launch_plan import BLOCK, HELD, SMALL
 from .memory_layout import Relation
-from .problem import PAD, Rows, Tables, TritonProblem
+from .problem import PAD, Rows, Tables
 from .tile_table import is_fused
 
-TIE_BLOCK = 32
-STRIP_BYTES = 2**29  # at most, of one strip of G
-FEWEST_ROWS = 1024  # of a strip: products with fewer would leave multiprocessors without work
-MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
-Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) weighted gradient
-
-
-class Gains(NamedTuple):
-    """Gains, (GAINS, padded rows), for the gradient of some rows.
-
-    Attributes:
-        own: Those of these rows; None where their statistics have no gradients.
-        others: Those of the rows on the other side; None where those have none.
-        scales: (SCALES,) numbers of the pass.
-    """
-
-    own: Tensor | None
-    others: Tensor | None
-    scales: Tensor
-
-    @property
-    def transposed(self) -> bool:
-        """Whether these rows are the columns of a rectangular problem: only its rows have statistics."""
-        return self.own is None
+TIE_BLOCK = 32  # rows per program of the kernels for min S
 
 
 def make_gains(rows: Rows, numbers: Tensor, upstream: tuple[Tensor | None, ...], run: Pass) -> tuple[Tensor, Tensor]:
@@ -110,103 +84,6 @@ def gradient(
     if run.problem.alignment == "minmax":
         minimum_gradient(own, numbers, gains.scales, parts[0], run)
     project_gradient(own, others, gains, parts, targets, dtau, run)
-
-
-def gradient_tensors(
-    own: Rows, others: Rows, gains: Gains, out: Tensor, weighted_gradient: Tensor | None, run: Pass
-) -> dict[str, Any]:
-    """Tensors of a backward kernel over pairs."""
-    return {
-        **pair_tensors(own, others, run),
-        "row_gains": gains.own,
-        "col_gains": gains.others,
-        "scales": gains.scales,
-        "out": out,
-        "weighted_gradient": weighted_gradient,
-    }
-
-
-def weight_arguments(p: TritonProblem) -> dict[str, Any]:
-    """Arguments of backward kernels for rows with at most one positive."""
-    return {"alpha": p.alpha, "ALIGNMENT": p.alignment, "FIXED_MAXIMUM": p.fixed_maximum}
-
-
-def empty_parts(own: Rows, splits: int, wants_tau: bool) -> Parts:
-    """The output of a fused backward kernel."""
-    parts = own.vectors.new_empty(splits, own.pad, own.u.shape[1])
-    return parts, own.vectors.new_empty(splits, own.pad) if wants_tau else None
-
-
-def fused_configuration(
-    own: Rows, others: Rows, gains: Gains, plan: Plan, run: Pass, arguments: dict[str, Any]
-) -> Configuration:
-    """Of a fused backward kernel: programs for blocks of rows, parts of the columns and blocks of D."""
-    width = plan.tile.width
-    programs = -(-own.n // plan.tile.rows) * plan.splits * (own.u.shape[1] // width)
-    return pair_configuration(own, others, plan, programs, run, gains.transposed, BLOCK_D=width, **arguments)
-
-
-def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_tau: bool, run: Pass) -> Parts:
-    """Rows with at most one positive."""
-    plan = make_plan(own.n, others, own.u, "backward", run)
-    parts = empty_parts(own, plan.splits, wants_tau)
-    run.launch(
-        backward_kernel,
-        {**gradient_tensors(own, others, gains, *parts, run), "numbers": numbers},
-        lambda: fused_configuration(own, others, gains, plan, run, weight_arguments(run.problem)),
-    )
-    return parts
-
-
-def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, wants_tau: bool, run: Pass) -> Parts:
-    """Rows with any number of positives."""
-    plan = make_plan(own.n, others, own.u, "backward", run)
-    parts = empty_parts(own, plan.splits, wants_tau)
-    run.launch(
-        backward_dense_kernel,
-        {**gradient_tensors(own, others, gains, *parts, run), **tables.by_name},
-        lambda: fused_configuration(own, others, gains, plan, run, {"threshold": run.problem.threshold}),
-    )
-    return parts
-
-
-def strip_rows(rows: int, bytes_each: int) -> int:
-    """Rows of one strip of G: as many as fit STRIP_BYTES, at most a quarter of all if that is FEWEST_ROWS or more."""
-    fitting = STRIP_BYTES // bytes_each // PAD * PAD
-    quarter = -(-rows // (4 * PAD)) * PAD
-    return min(rows, max(PAD, fitting), max(FEWEST_ROWS, quarter))
-
-
-def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_tau: bool, run: Pass) -> Parts:
-    """Rows with at most one positive and a D too wide for registers: strips of G, and products by cuBLAS."""
-    d, u = own.u.shape[1], own.u
-    held = strip_rows(own.pad, others.pad * u.element_size())
-    plan = make_plan(held, others, u, "strip", run)
-    parts = own.vectors.new_empty(1, own.pad, d)
-    weighted_gradient = own.vectors.new_empty(plan.splits, own.pad) if wants_tau else None
-    gradient_strip = u.new_empty(held, others.pad)
-    tensors = {**gradient_tensors(own, others, gains, gradient_strip, weighted_gradient, run), "numbers": numbers}
-    for first in range(0, own.pad, held):
-        count = min(held, own.pad - first)
-        programs = count // plan.tile.rows * plan.splits
-        more = {"first_block": first // PAD, **weight_arguments(run.problem)}
-        run.launch(
-            backward_strip_kernel,
-            tensors,
-            partial(pair_configuration, own, others, plan, programs, run, gains.transposed, **more),
-        )
-        multiply(gradient_strip[:count], others.u, parts[0, first : first + count])
-    return parts, weighted_gradient
-
-
-def multiply(gradient_strip: Tensor, u: Tensor, out: Tensor) -> None:
-    """out = gradient_strip u, in fp32: half precision would round the sums, or overflow."""
-    if gradient_strip.dtype == out.dtype:
-        torch.mm(gradient_strip, u, out=out)
-    elif gradient_strip.is_cuda and MIXED_PRODUCTS:
-        torch.mm(gradient_strip, u, out_dtype=out.dtype, out=out)
-    else:
-        torch.mm(gradient_strip.float(), u.float(), out=out)
 
 
 def minimum_gradient(rows: Rows, numbers: Tensor, scales: Tensor, parts: Tensor, run: Pass) -> None:

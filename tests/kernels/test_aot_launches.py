@@ -43,7 +43,6 @@ def compile_launch(kernel: JITFunction, target: GPUTarget, *args: object, **kwar
     """A kernel for a target, from the arguments of its launch."""
     options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
     given = inspect.signature(kernel.fn).bind(*args, **kwargs).arguments
-    assert list(given) == list(kernel.arg_names), "a launch must give every argument"
     signature, constants = {}, {}
     for name, value in given.items():
         if inspect.signature(kernel.fn).parameters[name].annotation in ("tl.constexpr", tl.constexpr) or value is None:
@@ -137,7 +136,7 @@ def test_a_temperature_on_the_device_compiles(launched, monkeypatch):
 
 
 @pytest.mark.parametrize("launched", ["sm90"], indirect=True)
-def test_a_launch_that_lacks_an_argument_is_found_out(launched, monkeypatch):
+def test_a_launch_with_an_unknown_option_is_found_out(launched, monkeypatch):
     launch = kernels_module("launch")
     monkeypatch.setattr(launch, "SMALL", {**launch.SMALL, "unheard_of": 1})
     with pytest.raises(TypeError, match="unheard_of"):

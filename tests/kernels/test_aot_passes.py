@@ -19,6 +19,7 @@ if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
 from triton.runtime.jit import JITFunction
 
 from ecgloss.engine import triton_problem
+from ecgloss.engine.kernel_package import kernels_module
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,19 @@ def test_a_second_pass_launches_the_same_without_asking(gpu, lookups, preset):
     assert launched(gpu, views(), preset) == first
     assert launched(gpu, views(), preset) == first
     assert len(lookups) == asked
+
+
+def test_a_recorded_pass_finds_its_arguments_by_name(gpu, monkeypatch):
+    """Not by the order in which the call lists them."""
+    expected = launched(gpu, views(), "official")
+    launch_cache = kernels_module("launch_cache")
+    launch = launch_cache.Pass.launch
+
+    def backwards(run, kernel, tensors, configure):
+        launch(run, kernel, dict(reversed(tensors.items())), configure)
+
+    monkeypatch.setattr(launch_cache.Pass, "launch", backwards)
+    assert launched(gpu, views(), "official") == expected
 
 
 CHANGES = {

@@ -91,7 +91,7 @@ def test_wide_half_precision_rows_are_multiplied_in_pieces(rule):
 def test_gradients_too_wide_for_registers_come_from_gradient_strips(rule, dtype, monkeypatch):
     launch = kernels_module("launch_backward")
     monkeypatch.setattr(launch, "is_fused", lambda architecture, product, width: False)
-    monkeypatch.setattr(launch, "STRIP_BYTES", 1)  # the fewest rows at a time
+    monkeypatch.setattr(kernels_module("launch_gradient"), "STRIP_BYTES", 1)  # the fewest rows at a time
     computed = []
     monkeypatch.setattr(launch, "strip_gradient", wraps(launch.strip_gradient, computed))
     # Where the loss is a random functional of statistics, one draw may happen to cancel.
@@ -101,7 +101,7 @@ def test_gradients_too_wide_for_registers_come_from_gradient_strips(rule, dtype,
 
 @pytest.mark.parametrize(("rows", "held"), [(128, 128), (1024, 1024), (1152, 1024), (8192, 2048), (131_072, 2048)])
 def test_a_gradient_strip_never_holds_all_of_many_rows(rows, held):
-    launch = kernels_module("launch_backward")
+    launch = kernels_module("launch_gradient")
     assert launch.strip_rows(rows, 2 * rows) == held
     assert held * 2 * rows <= launch.STRIP_BYTES
 
