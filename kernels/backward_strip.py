@@ -3,7 +3,7 @@
     strip_ik = inverse_k G_ik, in u's dtype        dL/dz^ = strip u
 
 A fused kernel would compute S again for every block of D it can hold. A strip costs one write and one read per pair
-instead, and the memory that :mod:`.launch_backward` allows it. Programs are those of the fused backward, without its
+instead, and the memory that :mod:`.launch_gradient` allows it. Programs are those of the fused backward, without its
 accumulators.
 """
 

@@ -26,7 +26,7 @@ class Gains(NamedTuple):
 
     Attributes:
         own: Those of these rows; None where their statistics have no gradients.
-        others: Those of the rows on the other side; None where those have none.
+        others: Those of the rows they are paired with; None where those have none.
         scales: (SCALES,) numbers of the pass.
     """
 
@@ -99,7 +99,7 @@ def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, wants_
 
 
 def strip_rows(rows: int, bytes_each: int) -> int:
-    """Rows of one strip of G: as many as fit STRIP_BYTES, at most a quarter of all if that is FEWEST_ROWS or more."""
+    """Rows of one strip of G: within STRIP_BYTES, and at most a quarter of all or FEWEST_ROWS, whichever is more."""
     fitting = STRIP_BYTES // bytes_each // PAD * PAD
     quarter = -(-rows // (4 * PAD)) * PAD
     return min(rows, max(PAD, fitting), max(FEWEST_ROWS, quarter))

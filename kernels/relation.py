@@ -35,9 +35,9 @@ def cosines(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
 @triton.jit
 def equal_labels(row_labels, col_labels, rows, cols, n, m):
     """The pairs of a tile with equal labels."""
-    mine = tl.load(row_labels + rows, mask=rows < n, other=0)
-    theirs = tl.load(col_labels + cols, mask=cols < m, other=0)
-    return mine[:, None] == theirs[None, :]
+    row = tl.load(row_labels + rows, mask=rows < n, other=0)
+    col = tl.load(col_labels + cols, mask=cols < m, other=0)
+    return row[:, None] == col[None, :]
 
 
 @triton.jit

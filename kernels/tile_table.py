@@ -5,7 +5,7 @@ The columns of the table, named in its first line:
 - architectures: as :func:`ecgloss.kernels.device.architecture` names them. An unknown one uses the lines of the nearest
   older one with no more shared memory.
 - passes: "forward", "backward" or "strip" (rows of G for cuBLAS), or more closely with the rule, as "forward-labels"
-  (:func:`ecgloss.kernels.launch.pass_names`).
+  (:func:`ecgloss.kernels.launch_plan.pass_names`).
 - products: "half" (16-bit inputs), "tensor" (fp32 on tensor cores) or "ieee" (exact fp32).
 - max_D: the line holds up to this D.
 - rows, cols, depth, width, warps, stages, shared, prefetch: the attributes of :class:`Tile`. A depth or width of 9999
@@ -145,7 +145,7 @@ def tile(architecture: str, passes: tuple[str, ...], product: str, d: int) -> Ti
 
     Args:
         architecture: From :func:`ecgloss.kernels.device.architecture`.
-        passes: Names of the pass, from :func:`ecgloss.kernels.launch.pass_names`.
+        passes: Names of the pass, from :func:`ecgloss.kernels.launch_plan.pass_names`.
         product: "half", "tensor" or "ieee".
         d: D, padded.
 
