@@ -8,7 +8,7 @@ grids, numbers and constants. The first pass of a kind records them; later ones 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ class Pass:
             self._stream = driver.active.get_current_stream(driver.active.get_current_device())
 
     def launch(self, kernel: Any, tensors: Arguments, configure: Callable[[], Configuration]) -> None:
-        """Start a kernel.
+        """Start a kernel, recorded or by way of Triton.
 
         Args:
             kernel: A jitted function.
@@ -112,22 +112,21 @@ class Pass:
 def record(kernel: Any, tensors: Arguments, configuration: Configuration) -> Launch | None:
     """Start a kernel by way of Triton, which compiles it; None under the interpreter."""
     programs, fixed, options = configuration
-    check_names(kernel, tensors, fixed)
-    given = {**tensors, **fixed}
-    compiled = kernel[(programs, 1, 1)](*(given[name] for name in kernel.arg_names), **options)
+    given, names = {**tensors, **fixed}, kernel.arg_names
+    if given.keys() != set(names) or len(given) < len(tensors) + len(fixed):
+        raise TypeError(f"{kernel.__name__}() takes the arguments {', '.join(names)}; {faults(names, tensors, fixed)}")
+    compiled = kernel[(programs, 1, 1)](*[given[name] for name in names], **options)
     if compiled is None:
         return None
-    positions = {name: position for position, name in enumerate(kernel.arg_names) if name in tensors}
-    return Launch(compiled[(programs, 1, 1)], [fixed.get(name) for name in kernel.arg_names], positions)
+    positions = {name: position for position, name in enumerate(names) if name in tensors}
+    return Launch(compiled[(programs, 1, 1)], [fixed.get(name) for name in names], positions)
 
 
-def check_names(kernel: Any, tensors: Arguments, fixed: Arguments) -> None:
-    """``TypeError`` unless the names are exactly those of the kernel's parameters, each once."""
-    faults = {
-        "missing": set(kernel.arg_names) - set(tensors) - set(fixed),
-        "unknown": (set(tensors) | set(fixed)) - set(kernel.arg_names),
+def faults(names: Sequence[str], tensors: Arguments, fixed: Arguments) -> str:
+    """The arguments that are missing, unknown or given twice."""
+    found = {
+        "missing": set(names) - set(tensors) - set(fixed),
+        "unknown": (set(tensors) | set(fixed)) - set(names),
         "given twice": set(tensors) & set(fixed),
     }
-    found = "; ".join(f"{fault}: {', '.join(sorted(names))}" for fault, names in faults.items() if names)
-    if found:
-        raise TypeError(f"{kernel.__name__}() takes the arguments {', '.join(kernel.arg_names)}; {found}")
+    return "; ".join(f"{fault}: {', '.join(sorted(which))}" for fault, which in found.items() if which)
