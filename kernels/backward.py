@@ -1,13 +1,13 @@
-"""Gradient of rows with at most one positive, owned by rows: no two programs touch the same output.
+"""Gradient of rows with at most one positive, owned by rows: no two programs write the same output.
 
-    dL/dz^_i = sum_k G_ik z^_k        G = A + A^T, A = dL/dS, as in :mod:`.pair_gradient`
+    dL/dz^_i = sum_k G_ik z^_k        G = A + A^T, A = dL/dS, from :mod:`.backward_pair`
 
-A program owns BLOCK_M rows, BLOCK_D of D columns and one of ``splits`` parts of the sum; the single positive, the
-projection to the sphere and the sum of the parts follow in :mod:`ecgloss.kernels.project`. Of a rectangular problem the
-two gradients are two launches, one by the gains of its rows and one by those of its columns.
+A program owns BLOCK_M rows, BLOCK_D of D columns and one of ``splits`` parts of the sum;
+:mod:`ecgloss.kernels.backward_project` adds the parts and the single positive, and projects back from the sphere. A
+rectangular problem takes two launches: with the gains of its rows for q, with those of its columns for k.
 
 Budget on sm90 with D = 256 in half precision, 128 x 32 tiles, eight warps: 128 accumulators of the gradient and 16 of
-the tile per thread, rows 64 KiB and three tiles of columns 48 KiB of shared memory.
+the tile per thread; 64 KiB of shared memory for the rows and 48 KiB for three tiles of columns.
 """
 
 from __future__ import annotations
@@ -15,25 +15,35 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import INVERSE, PAD
-from .pair_gradient import load_gains, pair_gradients
-from .tile import exponent_scale, first_tile, load_rows, load_temperature, load_vector, products
+from .backward_pair import load_gains, pair_gradients
+from .memory_layout import INVERSE, PAD
+from .primitives import (
+    add_gradient,
+    column_range,
+    exponent_scale,
+    load_rows,
+    load_temperature,
+    load_vector,
+    program_tile,
+    similarities,
+    store_gradient,
+)
 
 RUNTIME = ["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits"]
 
 
 @triton.jit(do_not_specialize=RUNTIME)
-def backward(
+def backward_kernel(
     u_rows,  # [n_pad, D]
     u_cols,  # [m_pad, D]
-    rows_side,  # [lines, n_pad]
-    cols_side,  # [lines, m_pad]
-    row_gains,  # [GAINS, n_pad]; anything where WAYS is "columns"
-    col_gains,  # [GAINS, m_pad]; anything where WAYS is "rows"
+    row_vectors,  # [lines, n_pad]
+    col_vectors,  # [lines, m_pad]
+    row_gains,  # [GAINS, n_pad], or None where the rows' statistics have no gradients
+    col_gains,  # [GAINS, m_pad], or None where the columns' have none
     scales,  # [SCALES]
     numbers,  # [NUMBERS]
     out,  # [splits, n_pad, D] fp32
-    moments,  # [splits, n_pad] sum_k A_ik (S_ik - centre_i) without the squared error, or None
+    weighted_gradient,  # [splits, n_pad] sum_k A_ik (S_ik - origin_i) without the alignment's A, or None
     tau_pointer,
     tau,
     alpha,
@@ -46,9 +56,8 @@ def backward(
     period,
     splits,
     RULE: tl.constexpr,
-    ALIGN: tl.constexpr,
-    FIXED: tl.constexpr,
-    WAYS: tl.constexpr,  # "both" | "rows" | "columns": whose statistics have gradients
+    ALIGNMENT: tl.constexpr,
+    FIXED_MAXIMUM: tl.constexpr,
     PRECISION: tl.constexpr,
     D: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -59,36 +68,34 @@ def backward(
     """One program per block of rows, block of D and part of the columns."""
     n_pad, m_pad = n_blocks * PAD, m_blocks * PAD
     CHUNKS: tl.constexpr = D // BLOCK_D
-    split = tl.program_id(0) % splits
-    chunk = tl.program_id(0) // splits % CHUNKS
-    row = tl.program_id(0) // splits // CHUNKS * BLOCK_M
+    split, chunk, row = program_tile(splits, CHUNKS, BLOCK_M)
     rows = row + tl.arange(0, BLOCK_M)
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
-    inverse = load_vector(rows_side, INVERSE, rows, n_pad)
-    row_gain, row_top, row_centre = load_gains(row_gains, rows, n_pad, WAYS)
+    inverse = load_vector(row_vectors, INVERSE, rows, n_pad)
+    row_gain, row_max, row_origin = load_gains(row_gains, rows, n_pad)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
-    moment = tl.zeros([BLOCK_M], dtype=tl.float32)
+    weighted_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
 
-    end = tl.minimum(first_tile(split + 1, splits, m, BLOCK_N), m)
-    for col in range(first_tile(split, splits, m, BLOCK_N), end, BLOCK_N):
+    begin, end = column_range(split, splits, m, BLOCK_N)
+    for col in range(begin, end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
         b = load_rows(u_cols, cols, 0, BLOCK_K, D)
-        p = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
-        other = load_vector(cols_side, INVERSE, cols, m_pad)
-        s = p * (inverse[:, None] * other[None, :])
+        s, col_inverse = similarities(
+            a, b, u_rows, u_cols, rows, cols, inverse, col_vectors, m_pad, PRECISION, D, BLOCK_K
+        )
         g, part = pair_gradients(
             s,
             row,
             col,
             rows,
             cols,
-            rows_side,
-            cols_side,
+            row_vectors,
+            col_vectors,
             row_gain,
-            row_top,
-            row_centre,
+            row_max,
+            row_origin,
             col_gains,
             numbers,
             scales,
@@ -101,19 +108,15 @@ def backward(
             shift_1,
             period,
             RULE,
-            ALIGN,
-            FIXED,
-            WAYS,
-            moments is not None,
+            ALIGNMENT,
+            FIXED_MAXIMUM,
+            row_gains is not None,
+            weighted_gradient is not None,
         )
-        moment += part
-        g = (g * other[None, :]).to(u_cols.dtype.element_ty)
-        if BLOCK_K != D or BLOCK_D != D:
-            b = load_rows(u_cols, cols, chunk * BLOCK_D, BLOCK_D, D)
-        gradient = tl.dot(g, b, gradient, input_precision=PRECISION)
+        weighted_sum += part
+        gradient = add_gradient(gradient, g, b, col_inverse, u_cols, cols, chunk, PRECISION, D, BLOCK_K, BLOCK_D)
 
-    target = out + (split.to(tl.int64) * n_pad + rows.to(tl.int64)[:, None]) * D + chunk * BLOCK_D
-    tl.store(target + tl.arange(0, BLOCK_D)[None, :], gradient)
-    if moments is not None:
+    store_gradient(out, gradient, split, chunk, rows, n_pad, D, BLOCK_D)
+    if weighted_gradient is not None:
         if chunk == 0:
-            tl.store(moments + split * n_pad + rows, moment)
+            tl.store(weighted_gradient + split * n_pad + rows, weighted_sum)

@@ -1,13 +1,13 @@
-"""Rules that give a row any number of positives: labels, features, a Gaussian kernel."""
+"""Positives and negatives of a tile where a row has any number of positives: labels, features, a Gaussian kernel."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from .tile import LOG2E
+from .primitives import LOG2E
 
-AT_ONCE = tl.constexpr(16)  # features
+AT_ONCE = tl.constexpr(16)  # features per product
 
 
 @triton.jit
@@ -20,8 +20,9 @@ def load_table(table, index, n, first, WIDTH: tl.constexpr):
 
 @triton.jit
 def cosines(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
-    """Products of unit vectors, exact to fp32 so that all backends agree on a threshold; few columns at once, to keep
-    them in registers.
+    """Cosines of features (unit vectors) in exact fp32: all backends must agree on the threshold.
+
+    A few columns per product, which stay in registers.
     """
     total = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
     for first in range(0, WIDTH, AT_ONCE):
@@ -33,15 +34,15 @@ def cosines(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
 
 @triton.jit
 def equal_labels(row_labels, col_labels, rows, cols, n, m):
-    """Which pairs have the same label."""
-    mine = tl.load(row_labels + rows, mask=rows < n, other=0)
-    theirs = tl.load(col_labels + cols, mask=cols < m, other=0)
-    return mine[:, None] == theirs[None, :]
+    """The pairs of a tile with equal labels."""
+    row = tl.load(row_labels + rows, mask=rows < n, other=0)
+    col = tl.load(col_labels + cols, mask=cols < m, other=0)
+    return row[:, None] == col[None, :]
 
 
 @triton.jit
 def distance(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
-    """Sum of squared differences of metadata."""
+    """Squared distances of metadata."""
     total = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
     for dimension in range(0, WIDTH):
         y = tl.load(row_values + rows * WIDTH + dimension, mask=rows < n, other=0.0)
@@ -53,8 +54,8 @@ def distance(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
 
 @triton.jit
 def classify(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
-    """Which pairs are positives and which are negatives, by labels or features; exclusions apart."""
-    # Branches to the end: triton compiles what follows a return, too.
+    """Positives and negatives of a tile by labels or features, before exclusions."""
+    # Code after a return in a constant branch is compiled too, hence if and else.
     if RULE.kind == "labels":
         positive = equal_labels(row_labels, col_labels, rows, cols, n, m)
         return positive, ~positive
@@ -72,5 +73,5 @@ def classify(row_values, col_values, row_labels, col_labels, rows, cols, n, m, t
 
 @triton.jit
 def log_gaussian(row_values, col_values, rows, cols, n, m, RULE: tl.constexpr):
-    """log2 of the weight that every pair has as a positive; all are negatives as well."""
+    """log2 of the weight of every pair as a positive; each pair is a negative as well."""
     return -LOG2E * distance(row_values, col_values, rows, cols, n, m, RULE.width)

@@ -1,32 +1,51 @@
 """The rule of CLEF in a tile: W from O(N) vectors.
 
-    t_ik = |x_i - x_k|^q, cut at 1 - alpha; neutral where a risk is NaN        D = t + alpha
-    M_ik = exp2(-y_i y_k)        W = M D  |  fallback + M (D - fallback)  |  D
+    t_ik = |x_i - x_k|^q, cut at 1 - alpha; the neutral value where a risk is NaN        D = t + alpha
+    M_ik = exp(-f_i f_k)        W = M D  |  fallback + M (D - fallback)  |  D
 
-with x the risks scaled so that t = (1 - alpha) Deltahat.
+with x the risks scaled so that t = (1 - alpha) Deltahat. W is computed in two more places, each for its own kind of
+loop: in ``ecgloss/pairs/weight_matrix.py`` (torch) and in ``csrc/rules.h`` (C++).
 """
 
 from __future__ import annotations
 
+import math
+
 import triton
 import triton.language as tl
 
-from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, RISK
-from .tile import LOG2E, load_vector
+from .memory_layout import ALL_EQUAL, FALLBACK, MISSING, NEUTRAL, RISK
+from .primitives import LOG2E, load_vector
 
-NOTHING = tl.constexpr(1e-30)  # 1 / W of what weighs more, times any gain, is a number of fp32
+LEAST_RELIABILITY = math.exp(-1)  # min M: f <= 1
+ROOT_LOG2E = tl.constexpr(1.2011224087864498)
+LEAST_WEIGHT = tl.constexpr(1e-30)  # a smaller W counts as 0: 1 / W times any gain must be a number of fp32
 
 
 @triton.jit
-def risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, RULE: tl.constexpr):
-    """W of a tile, as if no sample met itself; 1 for the uniform rule."""
+def missing_vector(f):
+    """The line MISSING of missing fractions f: f sqrt(log2 e), so that :func:`reliability` is one exp2."""
+    return f.to(tl.float32) * ROOT_LOG2E
+
+
+@triton.jit
+def reliability(row_vectors, col_vectors, rows, cols, n_pad, m_pad):
+    """M of a tile."""
+    f = load_vector(row_vectors, MISSING, rows, n_pad)
+    g = load_vector(col_vectors, MISSING, cols, m_pad)
+    return tl.exp2(-f[:, None] * g[None, :])
+
+
+@triton.jit
+def risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE: tl.constexpr):
+    """W of a tile before exclusions (of a sample with itself it is not 0 here); 1 for the uniform rule."""
     if RULE.norm == "uniform":
         return tl.full([rows.shape[0], cols.shape[0]], 1.0, tl.float32)
     t = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
-    RISKS: tl.constexpr = RULE.risks  # triton 3.6 takes a field of a constant for a number of the run
+    RISKS: tl.constexpr = RULE.risks  # triton 3.6 does not take RULE.risks itself for a constant
     for dimension in tl.static_range(RISKS):
-        x = load_vector(rows_side, RISK + dimension, rows, n_pad)
-        y = load_vector(cols_side, RISK + dimension, cols, m_pad)
+        x = load_vector(row_vectors, RISK + dimension, rows, n_pad)
+        y = load_vector(col_vectors, RISK + dimension, cols, m_pad)
         difference = x[:, None] - y[None, :]
         if RULE.power == 2:
             t += difference * difference
@@ -39,18 +58,16 @@ def risk_weight(rows_side, cols_side, rows, cols, n_pad, m_pad, numbers, alpha, 
     w = t + alpha
     if RULE.reliability == "none":
         return w
-    f = load_vector(rows_side, MISSING, rows, n_pad)
-    g = load_vector(cols_side, MISSING, cols, m_pad)
-    reliability = tl.exp2(-f[:, None] * g[None, :])
+    m = reliability(row_vectors, col_vectors, rows, cols, n_pad, m_pad)
     if RULE.reliability == "multiply":
-        return w * reliability
+        return w * m
     fallback = tl.load(numbers + FALLBACK)
-    return fallback + reliability * (w - fallback)
+    return fallback + m * (w - fallback)
 
 
 @triton.jit
 def mark_excluded(w, keep, RULE: tl.constexpr):
-    """W with a value no weight has where a pair is excluded; what follows makes weight 0 of it."""
+    """W with a value no weight has where a pair is excluded; the functions below map it to a weight of 0."""
     if RULE.norm == "softmax":
         return tl.where(keep, w, -float("inf"))
     if RULE.norm == "mean":
@@ -59,43 +76,43 @@ def mark_excluded(w, keep, RULE: tl.constexpr):
 
 
 @triton.jit
-def align_weight(w, RULE: tl.constexpr):
-    """W as the target T = 1 - W has it: 0 where a pair is excluded."""
+def target_weight(w, RULE: tl.constexpr):
+    """The W of the target T = 1 - W: 0 where a pair is excluded."""
     if RULE.norm == "none":
         return w
     return tl.maximum(w, 0.0)
 
 
 @triton.jit
-def contrast_weight(w, numbers, RULE: tl.constexpr):
-    """W as the negatives see it: with alpha = 0 and equal risks, 0 / 0 has the limit 1."""
+def negative_weight(w, numbers, RULE: tl.constexpr):
+    """The W of the negatives' omega; where every W is 0, 1: the limit of W / mean W is 1."""
     if RULE.norm == "mean":
-        return tl.maximum(w + tl.load(numbers + BUMP), 0.0)
+        return tl.maximum(w + tl.load(numbers + ALL_EQUAL), 0.0)
     return w
 
 
 @triton.jit
 def fixed_maximum(scale, RULE: tl.constexpr):
-    """What no exponent exceeds, in powers of two: S <= 1 and, in the exponent of softmax weights, W <= 1."""
+    """The upper bound of the exponents x, in powers of two: S <= 1, and W <= 1 in the exponent of softmax weights."""
     if RULE.norm == "softmax":
         return scale + LOG2E
     return scale
 
 
 @triton.jit
-def exponents(s, w, scale, RULE: tl.constexpr, FIXED: tl.constexpr):
-    """x with omega e^s = 2^x up to a factor of the row and the W of :func:`weighted`."""
+def exponents(s, w, scale, RULE: tl.constexpr, FIXED_MAXIMUM: tl.constexpr):
+    """x with omega e^(S / tau) = 2^x, up to the row's normaliser and to the factor of :func:`times_weight`."""
     x = s * scale
     if RULE.norm == "softmax":
         return x + w * LOG2E
-    if RULE.norm == "uniform" or FIXED:
+    if RULE.norm == "uniform" or FIXED_MAXIMUM:
         return x
-    return tl.where(w > NOTHING, x, -float("inf"))  # only what weighs anything can be the maximum
+    return tl.where(w > LEAST_WEIGHT, x, -float("inf"))  # a pair of weight 0 must not be the maximum
 
 
 @triton.jit
-def weighted(e, w, RULE: tl.constexpr):
-    """2^x with the weight that :func:`exponents` has left out; what weighs next to nothing it has cut off."""
+def times_weight(e, w, RULE: tl.constexpr):
+    """omega from e = 2^x: times W, unless W is in the exponent."""
     if RULE.norm == "none" or RULE.norm == "mean":
         return e * w
     return e

@@ -1,8 +1,8 @@
-"""Words of the ops to what the Triton kernels are compiled for and told, and the passes of one kind."""
+"""Decode the ops' integer arguments into a ``TritonProblem``; cache the launch sequence per argument signature."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,102 +10,133 @@ from torch import Tensor
 from ecgloss.engine.kernel_package import kernels_module
 from ecgloss.engine.ops import ALIGNMENTS
 from ecgloss.pairs import WEIGHT_NORMS
-from ecgloss.pairs.encoding import Kind, RuleCode, RuleNumbers
+from ecgloss.pairs.encoding import Kind, RuleCode, RuleNumbers, Side
 
-MOST_RECORDED = 1000  # kinds of passes; one is a few kilobytes
+device, launch_cache = kernels_module("device"), kernels_module("launch_cache")
+memory_layout, problem = kernels_module("memory_layout"), kernels_module("problem")
 
-Words = tuple[RuleCode, RuleNumbers, list[int], int, list[float]]  # the last: layout, alignment, term weights
-_RECORDED: dict[tuple[Any, ...], Any] = {}
+MOST_SEQUENCES = 1000  # launch sequences that are kept, of a few kilobytes each
+_SEQUENCES: dict[tuple[Any, ...], Any] = {}
 
 
-def begin(
+class RuleArguments(NamedTuple):
+    """The op's arguments that describe a rule and the loss, in its order.
+
+    Attributes:
+        code: Integers of the rule.
+        numbers: Floating-point parameters of the rule.
+        layout: From :func:`ecgloss.pairs.encoding.encode_layout`.
+        alignment: Index in :data:`ecgloss.engine.ops.ALIGNMENTS`.
+        term_weights: Weights of the contrastive and the alignment term in the loss.
+    """
+
+    code: RuleCode
+    numbers: RuleNumbers
+    layout: list[int]
+    alignment: int
+    term_weights: list[float]
+
+    @classmethod
+    def of(
+        cls, code: list[int], numbers: list[float], layout: list[int], alignment: int, term_weights: list[float]
+    ) -> RuleArguments:
+        """From the plain lists of the op."""
+        return cls(RuleCode(*code), RuleNumbers(*numbers), layout, alignment, term_weights)
+
+    @property
+    def norm(self) -> str:
+        """How omega follows from W; "uniform" without W."""
+        return WEIGHT_NORMS[self.code.norm] if self.code.kind == Kind.RISK else "uniform"
+
+
+def begin_pass(
     name: str,
     where: Tensor,
     embeddings: tuple[Tensor | None, ...],
-    side: tuple[Tensor | None, ...],
+    side: Side,
     temperature: Tensor,
     sizes: list[int],
-    words: Words,
+    rule: RuleArguments,
     wanted: tuple[Any, ...] = (),
 ) -> Any:
-    """A pass over tensors, recorded with those of its kind: all that a launch depends on is part of the key.
+    """A pass, with the launch sequence of its kind: the key holds everything that decides which kernels are launched.
 
     Args:
         name: "forward" or "backward".
-        where: A tensor where the kernels run.
-        embeddings: Tensors of the pass, whose shapes, dtypes and alignments kernels are compiled for.
-        side: values, column_values, missing, row_labels, column_labels: as the ops have them.
+        where: A tensor on the device of the kernels, of the dtype of the products.
+        embeddings: Tensors of the pass; kernels are compiled for their dtypes, shapes and alignments.
+        side: Side information.
         temperature: 0-d.
-        sizes: As :func:`ecgloss.engine.ops.sizes_of` has them.
-        words: What the ops are told of the problem.
-        wanted: Which gradients are asked for, and in which dtypes.
+        sizes: From :func:`ecgloss.engine.ops.sizes_of`.
+        rule: The rule.
+        wanted: Dtypes of the gradients, and which of them are computed.
     """
-    code, numbers, layout, alignment, term_weights = words
-    problems = kernels_module("problem")
-    tau = problems.read_temperature(temperature)
-    fixed = not Kind(code.kind).has_many_positives and problems.has_fixed_maximum(_norm(code), numbers.alpha, tau)
+    tau = problem.read_temperature(temperature)
+    many = Kind(rule.code.kind).has_many_positives
+    fixed_maximum = not many and problem.has_fixed_maximum(rule.norm, rule.numbers.alpha, tau)
     key = (
         name,
         where.device,
-        where.dtype == torch.float32 and kernels_module("machine").tf32_allowed(),
-        fixed,
+        where.dtype == torch.float32 and device.tf32_allowed(),
+        fixed_maximum,
         *sizes,
         *wanted,
-        *code,
-        *numbers,
-        alignment,
-        *term_weights,
-        *layout,
-        *(_kind(x) for x in (*embeddings, *side, tau[0])),
+        *rule.code,
+        *rule.numbers,
+        rule.alignment,
+        *rule.term_weights,
+        *rule.layout,
+        *(_signature(x) for x in (*embeddings, *side, tau[0])),
     )
-    recording = _RECORDED.get(key)
-    if recording is None:
-        if len(_RECORDED) >= MOST_RECORDED:
-            _RECORDED.clear()
-        _RECORDED[key] = recording = kernels_module("passes").Recording(_problem(side, sizes, words, fixed))
-    return kernels_module("passes").Pass(recording, tau)
+    sequence = _SEQUENCES.get(key)
+    if sequence is None:
+        if len(_SEQUENCES) >= MOST_SEQUENCES:
+            _SEQUENCES.clear()
+        _SEQUENCES[key] = sequence = launch_cache.LaunchSequence(_problem(side, sizes, rule, fixed_maximum))
+    return launch_cache.Pass(sequence, tau)
 
 
-def _kind(x: Tensor | None) -> tuple[Any, ...] | None:
-    """What a compiled kernel depends on: Triton tells pointers apart by whether they are multiples of 16."""
+def _signature(x: Tensor | None) -> tuple[Any, ...] | None:
+    """What a compiled kernel depends on; Triton distinguishes pointers by whether they are multiples of 16."""
     return None if x is None else (x.dtype, x.shape, x.stride(), x.data_ptr() % 16 == 0)
 
 
-def _problem(side: tuple[Tensor | None, ...], sizes: list[int], words: Words, fixed: bool) -> Any:
-    """What the kernels are compiled for and told."""
-    code, numbers, layout, alignment, term_weights = words
-    square, positive, *excluded = layout
-    return kernels_module("problem").Problem(
-        rule=_rule(code, numbers, side[2], side[3]),
+def _problem(side: Side, sizes: list[int], rule: RuleArguments, fixed_maximum: bool) -> Any:
+    """The problem that kernels are compiled and launched for."""
+    square, positive, *excluded = rule.layout
+    return problem.TritonProblem(
+        rule=_rule(rule, side),
         n=sizes[0],
         m=sizes[2],
         square=bool(square),
         excluded=tuple(excluded),
         positive=None if positive < 0 else positive,
-        fixed=fixed,
-        similarity=ALIGNMENTS[alignment] or "",
-        alpha=numbers.alpha,
-        threshold=numbers.threshold,
-        samples=code.samples,
-        term_weights=tuple(term_weights),
+        fixed_maximum=fixed_maximum,
+        alignment=ALIGNMENTS[rule.alignment] or "",
+        alpha=rule.numbers.alpha,
+        threshold=rule.numbers.threshold,
+        samples=rule.code.samples,
+        term_weights=tuple(rule.term_weights),
     )
 
 
-def _norm(code: RuleCode) -> str:
-    """What is done to the weights of the negatives."""
-    return WEIGHT_NORMS[code.norm] if code.kind == Kind.RISK else "uniform"
-
-
-def _rule(code: RuleCode, numbers: RuleNumbers, missing: Tensor | None, labels: Tensor | None) -> Any:
-    forms = kernels_module("forms")
+def _rule(rule: RuleArguments, side: Side) -> Any:
+    """The constants of the rule that kernels are compiled for."""
+    code, numbers = rule.code, rule.numbers
     if code.kind == Kind.UNIFORM:
-        return forms.Weights()
+        return memory_layout.Weights()
     if code.kind == Kind.RISK:
-        reliability = "none" if missing is None else "revert" if code.revert else "multiply"
-        unknown, clip = not code.unknown_is_zero, numbers.fixed_scale > 0
-        return forms.Weights(_norm(code), code.width, code.power, unknown, clip, reliability)
+        return memory_layout.Weights(
+            norm=rule.norm,
+            risks=code.width,
+            power=code.power,
+            unknown=not code.unknown_is_zero,
+            clip=numbers.fixed_scale > 0,
+            reliability="none" if side.missing is None else "revert" if code.revert else "multiply",
+        )
     if code.kind == Kind.LABELS:
-        return forms.Relation("labels")
+        return memory_layout.Relation("labels")
     if code.kind == Kind.FEATURES:
-        return forms.Relation("features", code.width, labels is not None, bool(code.overlap))
-    return forms.Relation("gaussian", code.width)
+        labelled = side.row_labels is not None
+        return memory_layout.Relation("features", code.width, labelled=labelled, overlap=bool(code.overlap))
+    return memory_layout.Relation("gaussian", code.width)

@@ -26,8 +26,8 @@ SHARED_LIMIT = {"sm80": 166_912, "sm89": 101_376, "sm90": 232_448, "sm100": 232_
 TENSOR_COLUMNS = 512  # of tensor memory, which sm100 has
 PRODUCTS = {"bf16": "half", "fp16": "half", "fp32": "ieee", "tf32": "tensor"}  # tf32: fp32 below the highest precision
 POINTERS = {
-    "*fp32": {"rows_side", "cols_side", "numbers", "scales", "partials", "out", "moments", "row_gains", "col_gains"}
-    | {"tau_pointer", "row_values", "col_values"},
+    "*fp32": {"row_vectors", "col_vectors", "numbers", "scales", "partials", "out", "weighted_gradient", "row_gains"}
+    | {"col_gains", "tau_pointer", "row_values", "col_values"},
     "*i64": {"row_labels", "col_labels"},
 }
 NUMBERS = {"tau", "alpha", "threshold"}
@@ -45,7 +45,7 @@ class Kernel:
 
     Attributes:
         architecture: A name in ``TARGETS``.
-        step: "forward", "backward" or "panel".
+        step: "forward", "backward" or "strip".
         dtype: A name in ``PRODUCTS``.
         width: D.
         rule: A name in :func:`rules`.
@@ -88,9 +88,9 @@ class Resources:
 
 
 def rules() -> dict[str, tuple[Any, str]]:
-    """The rules that are compiled, each with the similarity whose squared error is asked for."""
-    forms = kernels_module("forms")
-    weights, relation = forms.Weights, forms.Relation
+    """The rules that are compiled, each with its alignment."""
+    layout = kernels_module("memory_layout")
+    weights, relation = layout.Weights, layout.Relation
     return {
         "ntxent": (weights(), ""),
         "clef paper": (weights("none", 1, 2, True, False, "multiply"), "cosine"),
@@ -103,10 +103,10 @@ def rules() -> dict[str, tuple[Any, str]]:
 
 
 def gradient_step(architecture: str, dtype: str, width: int, rule: str) -> str:
-    """What the launcher computes a gradient with: a fused "backward", or a "panel" and a product."""
-    dense = isinstance(rules()[rule][0], kernels_module("forms").Relation)
-    fused = kernels_module("tiles").is_fused(architecture, PRODUCTS[dtype], width)
-    return "backward" if dense or fused else "panel"
+    """What the launcher computes a gradient with: a fused "backward", or a "strip" and a product."""
+    dense = isinstance(rules()[rule][0], kernels_module("memory_layout").Relation)
+    fused = kernels_module("tile_table").is_fused(architecture, PRODUCTS[dtype], width)
+    return "backward" if dense or fused else "strip"
 
 
 def compile_kernel(kernel: Kernel, tile: Any) -> Any:
@@ -129,9 +129,9 @@ def compile_kernel(kernel: Kernel, tile: Any) -> Any:
 
 def launched_tile(kernel: Kernel) -> Any:
     """The tile the launcher takes."""
-    rule, similarity = rules()[kernel.rule]
-    names = kernels_module("launch").pass_names(kernel.step, rule, similarity)
-    return kernels_module("tiles").tile(kernel.architecture, names, PRODUCTS[kernel.dtype], kernel.width)
+    rule, alignment = rules()[kernel.rule]
+    names = kernels_module("launch_plan").pass_names(kernel.step, rule, alignment)
+    return kernels_module("tile_table").tile(kernel.architecture, names, PRODUCTS[kernel.dtype], kernel.width)
 
 
 def resources(kernel: Kernel, tile: Any = None) -> Resources:
@@ -155,31 +155,30 @@ def resources(kernel: Kernel, tile: Any = None) -> Resources:
 
 def _function(kernel: Kernel) -> tuple[Any, dict[str, Any]]:
     """A kernel of the package, and the constants that do not depend on its tile; absent arguments are None."""
-    rule, similarity = rules()[kernel.rule]
-    dense = isinstance(rule, kernels_module("forms").Relation)
+    rule, alignment = rules()[kernel.rule]
+    dense = isinstance(rule, kernels_module("memory_layout").Relation)
     constants: dict[str, Any] = {"RULE": rule, "PRECISION": "ieee"}
     if kernel.dtype == "tf32":
-        constants["PRECISION"] = "tf32x3" if similarity else "tf32"
+        constants["PRECISION"] = "tf32x3" if alignment else "tf32"
     if kernel.temperature != "device":
         constants["tau_pointer"] = None
     if dense:
         absent = {"labels": ("row_values", "col_values"), "gaussian": ("row_labels", "col_labels")}
         constants |= dict.fromkeys(absent.get(rule.kind, ()))
     else:
-        constants["FIXED"] = kernel.temperature != "device"
-        constants["ALIGN"] = similarity if kernel.step == "forward" else similarity != ""
+        constants |= {"FIXED_MAXIMUM": kernel.temperature != "device", "ALIGNMENT": alignment}
     if kernel.step != "forward":
         absent_gains = {"both": (), "rows": ("col_gains",), "columns": ("row_gains",)}[kernel.gains]
-        constants |= dict.fromkeys(absent_gains) if dense else {"WAYS": kernel.gains}
+        constants |= dict.fromkeys(absent_gains)
         if kernel.temperature == "constant":
-            constants["moments"] = None
-    module, name = (f"{kernel.step}_dense", f"dense_{kernel.step}") if dense else (kernel.step, kernel.step)
-    return getattr(kernels_module(module), name), constants
+            constants["weighted_gradient"] = None
+    module = "backward_strip" if kernel.step == "strip" else f"{kernel.step}_dense" if dense else kernel.step
+    return getattr(kernels_module(module), f"{module}_kernel"), constants
 
 
 def _type(name: str, kernel: Kernel) -> str:
     """The type of an argument in a signature."""
-    if name in ("u_rows", "u_cols") or (name == "out" and kernel.step == "panel"):
+    if name in ("u_rows", "u_cols") or (name == "out" and kernel.step == "strip"):
         return "*fp32" if kernel.dtype == "tf32" else f"*{kernel.dtype}"
     for kind, names in POINTERS.items():
         if name in names:

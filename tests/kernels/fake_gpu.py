@@ -85,8 +85,8 @@ def install(set_attribute: Callable[[Any, str, Any], None] = setattr) -> FakeGPU
     set_attribute(driver, "_active", GPU)
     set_attribute(availability, "_OBSTACLE", [None])
     set_attribute(availability, "interpreted", lambda: True)  # which lets CPU tensors through
-    for name in ("launch", "launch_backward"):
+    for name in ("launch_plan", "launch_backward"):
         set_attribute(kernels_module(name), "architecture", lambda device: "sm90")
-    set_attribute(kernels_module("launch"), "processors", lambda device: 132)
+    set_attribute(kernels_module("launch_plan"), "processors", lambda device: 132)
     GPU.launches.clear()
     return GPU

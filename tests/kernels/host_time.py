@@ -46,15 +46,15 @@ def step_of(loss: Callable[[Tensor, Tensor], Tensor], samples: int, width: int, 
     return step
 
 
-def without_recordings(step: Step) -> Step:
-    """A step for which Triton looks up every kernel, as for the first of its kind."""
+def without_sequences(step: Step) -> Step:
+    """A step without launch sequences: Triton looks up every kernel, as for the first step of its kind."""
 
     def asking() -> None:
-        recorded, triton_problem._RECORDED = triton_problem._RECORDED, {}
+        sequences, triton_problem._SEQUENCES = triton_problem._SEQUENCES, {}
         try:
             step()
         finally:
-            triton_problem._RECORDED = recorded
+            triton_problem._SEQUENCES = sequences
 
     return asking
 
@@ -79,7 +79,7 @@ def steps() -> dict[tuple[str, str], Step]:
     found = {}
     for name, fused, plain in (("ntxent", fused_ntxent, ntxent), ("clef", fused_clef, plain_clef)):
         found[name, "ecgloss, triton"] = step_of(fused, SAMPLES, WIDTH, torch.bfloat16)
-        found[name, "the same, kernels looked up by Triton"] = without_recordings(found[name, "ecgloss, triton"])
+        found[name, "the same, kernels looked up by Triton"] = without_sequences(found[name, "ecgloss, triton"])
         found[name, "plain, eager"] = step_of(plain, TINY, TINY, torch.float32)
         found[name, "plain, torch.compile"] = step_of(torch.compile(plain), TINY, TINY, torch.float32)
     return found

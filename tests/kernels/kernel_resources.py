@@ -50,7 +50,7 @@ def report(results: Sequence[Resources], header: dict[str, str]) -> str:
         "",
         "Tile: rows x columns x depth of a product / width of a program's gradient, warps and stages. Registers are "
         "per thread, shared bytes per program. The dense rules (labels, features, gaussian) are compiled for one D. "
-        "fp32 is of the highest precision, without tensor cores but on gfx942. A panel is the gradient of the pairs "
+        "fp32 is of the highest precision, without tensor cores but on gfx942. A strip is the gradient of the pairs "
         "where D is too wide for one kernel; its product with the embeddings is cuBLAS's.",
         "",
         "| architecture | pass | dtype | D | rule | tile | registers | shared / limit | spills | matrix products |",

@@ -23,7 +23,7 @@ TABLE_STEPS = (
     ("forward-moments",),
     ("backward",),
     ("backward-weighted", "backward"),
-    ("panel",),
+    ("strip",),
     *((f"{step}-{kind}", f"{step}-dense") for step in STEPS for kind in ("labels", "features", "gaussian")),
 )
 # Padded widths: powers of two, and multiples of 128 that are none.
@@ -72,18 +72,18 @@ OTHERS = [
     *itertools.product(["sm90"], STEPS, ["bf16"], [256], ["clef official"], ["learned", "constant"]),
     *itertools.product(["sm90"], STEPS, ["fp32"], [128], ["clef official"], ["learned", "constant"]),
     *itertools.product(["sm80", "sm90"], STEPS, ["tf32"], [128], ["clef official"], ["device"]),
-    *itertools.product(["sm80", "sm90"], ["panel"], ["tf32"], [512], ["clef official"], ["device"]),
-    ("sm90", "panel", "bf16", 512, "clef mean", "device"),
-    *itertools.product(("sm80", "sm90", "gfx942"), ("forward", "panel"), ["bf16"], [1024], ["clef paper"], ["device"]),
+    *itertools.product(["sm80", "sm90"], ["strip"], ["tf32"], [512], ["clef official"], ["device"]),
+    ("sm90", "strip", "bf16", 512, "clef mean", "device"),
+    *itertools.product(("sm80", "sm90", "gfx942"), ("forward", "strip"), ["bf16"], [1024], ["clef paper"], ["device"]),
 ]
 
 
 SOME_OTHERS = [
     ("sm90", "forward", "bf16", 256, "clef mean", "device"),
-    ("sm90", "panel", "bf16", 512, "clef mean", "device"),
+    ("sm90", "strip", "bf16", 512, "clef mean", "device"),
     ("sm90", "backward", "bf16", 256, "clef official", "learned"),
     ("sm90", "backward", "tf32", 128, "clef official", "device"),
-    ("sm80", "panel", "bf16", 1024, "clef paper", "device"),
+    ("sm80", "strip", "bf16", 1024, "clef paper", "device"),
 ]
 
 
@@ -108,10 +108,10 @@ def test_gradients_of_queries_and_of_keys_are_fast(measure, rule, gains):
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "cpu"])
 def test_every_width_has_tiles_that_cover_it_without_a_rest(bench, architecture):
-    pad, tile = bench.kernels_module("problem").PAD, bench.kernels_module("tiles").tile
+    pad, tile = bench.kernels_module("problem").PAD, bench.kernels_module("tile_table").tile
     products = ("half", "ieee") if architecture == "gfx942" else ("half", "ieee", "tensor")
     for step, product, width in itertools.product(TABLE_STEPS, products, TABLE_WIDTHS):
-        if "backward" in step and not bench.kernels_module("tiles").is_fused(architecture, product, width):
+        if "backward" in step and not bench.kernels_module("tile_table").is_fused(architecture, product, width):
             continue
         sizes = tile(architecture, step, product, width)
         for size, whole in zip((sizes.rows, sizes.columns, sizes.depth), (pad, pad, width)):
@@ -121,12 +121,12 @@ def test_every_width_has_tiles_that_cover_it_without_a_rest(bench, architecture)
 
 
 def test_a_tile_beyond_shared_memory_is_found_out(bench):
-    tile = bench.kernels_module("tiles").Tile(128, 128, 512, 512, 8, 2)
+    tile = bench.kernels_module("tile_table").Tile(128, 128, 512, 512, 8, 2)
     faults = bench.resources(bench.Kernel("sm90", "forward", "bf16", 512, "ntxent"), tile).faults()
     assert any("shared memory" in fault for fault in faults)
 
 
 def test_a_tile_beyond_the_registers_is_found_out(bench):
-    tile = bench.kernels_module("tiles").Tile(128, 128, 128, 128, 4, 2)
+    tile = bench.kernels_module("tile_table").Tile(128, 128, 128, 128, 4, 2)
     faults = bench.resources(bench.Kernel("sm80", "backward", "bf16", 128, "clef paper"), tile).faults()
     assert any("spilled" in fault for fault in faults)

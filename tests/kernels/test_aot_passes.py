@@ -11,13 +11,15 @@ import torch
 from covering import each_value, exhaustive_except
 
 from ecgloss import functional as F
-from ecgloss.engine import triton_problem
 
 pytest.importorskip("triton", minversion="3.5")
 if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
     pytest.skip("interpreted kernels (TRITON_INTERPRET) are not compiled", allow_module_level=True)
 
 from triton.runtime.jit import JITFunction
+
+from ecgloss.engine import triton_problem
+from ecgloss.engine.kernel_package import kernels_module
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def registers_and_spills():
 
 @pytest.fixture
 def gpu(fake_gpu, monkeypatch):
-    monkeypatch.setattr(triton_problem, "_RECORDED", {})
+    monkeypatch.setattr(triton_problem, "_SEQUENCES", {})
     forget_compiled_kernels()
     yield fake_gpu.install(monkeypatch.setattr)
     forget_compiled_kernels()  # those of a driver that launches nothing: on a real GPU, later tests would get them
@@ -81,12 +83,26 @@ def launched(gpu, *args, **options):
 def test_a_second_pass_launches_the_same_without_asking(gpu, lookups, preset):
     z = views()
     first = launched(gpu, z, preset)
-    assert [launch.name for launch in first][:5] == ["prepare", "risk_vectors", "forward", "merge_rows", "finish"]
+    names = [launch.name.removesuffix("_kernel") for launch in first]
+    assert names[:5] == ["prepare", "prepare_risk", "forward", "merge_rows", "finish"]
     asked = len(lookups)
     assert asked == len(first)
     assert launched(gpu, views(), preset) == first
     assert launched(gpu, views(), preset) == first
     assert len(lookups) == asked
+
+
+def test_a_recorded_pass_finds_its_arguments_by_name(gpu, monkeypatch):
+    """Not by the order in which the call lists them."""
+    expected = launched(gpu, views(), "official")
+    launch_cache = kernels_module("launch_cache")
+    launch = launch_cache.Pass.launch
+
+    def backwards(run, kernel, tensors, configure):
+        launch(run, kernel, dict(reversed(tensors.items())), configure)
+
+    monkeypatch.setattr(launch_cache.Pass, "launch", backwards)
+    assert launched(gpu, views(), "official") == expected
 
 
 CHANGES = {
@@ -102,7 +118,7 @@ def test_a_pass_of_another_kind_is_launched_as_triton_would(gpu, lookups, monkey
     step(views())
     other = launched(gpu, views(**CHANGES[change]))
     again = launched(gpu, views(**CHANGES[change]))
-    monkeypatch.setattr(triton_problem, "_RECORDED", {})
+    monkeypatch.setattr(triton_problem, "_SEQUENCES", {})
     asked = len(lookups)
     assert launched(gpu, views(**CHANGES[change])) == other == again
     assert len(lookups) > asked
@@ -127,36 +143,36 @@ def test_another_option_is_another_kind(gpu, options):
 def test_a_temperature_is_read_anew_by_every_pass(gpu):
     """Its value is no part of the kind: a schedule may change it with every step."""
     first, second = (launched(gpu, views(), temperature=tau) for tau in (0.2, 0.1))
-    kinds = len(triton_problem._RECORDED)
+    kinds = len(triton_problem._SEQUENCES)
     third = launched(gpu, views(), temperature=0.3)
-    assert len(triton_problem._RECORDED) == kinds == 2
+    assert len(triton_problem._SEQUENCES) == kinds == 2
     for launches, tau in ((first, 0.2), (second, 0.1), (third, 0.3)):
-        assert tau in next(launch for launch in launches if launch.name == "forward").arguments
+        assert tau in next(launch for launch in launches if launch.name == "forward_kernel").arguments
 
 
 def test_a_gradient_of_only_some_statistics_is_another_kind(gpu):
     z = views()
     terms = F.clef(*z, torch.rand(40), backend="triton", return_terms=True)
     terms.contrastive.backward(retain_graph=True)
-    kinds = len(triton_problem._RECORDED)
+    kinds = len(triton_problem._SEQUENCES)
     terms.alignment.backward()
-    assert len(triton_problem._RECORDED) == kinds + 1
+    assert len(triton_problem._SEQUENCES) == kinds + 1
 
 
 def test_kinds_are_forgotten_before_there_are_too_many(gpu, monkeypatch):
-    monkeypatch.setattr(triton_problem, "MOST_RECORDED", 4)
+    monkeypatch.setattr(triton_problem, "MOST_SEQUENCES", 4)
     for b in (4, 6, 8, 10):
         step(views(b=b))
-    assert len(triton_problem._RECORDED) <= 4
+    assert len(triton_problem._SEQUENCES) <= 4
 
 
 def test_a_pass_that_fails_is_not_recorded(gpu, monkeypatch):
     step(views())
-    triton_problem._RECORDED.clear()
+    triton_problem._SEQUENCES.clear()
     run = JITFunction.run
 
     def fails(self, *args, **kwargs):
-        if self.__name__ == "finish":
+        if self.__name__ == "finish_kernel":
             raise RuntimeError("out of memory")
         return run(self, *args, **kwargs)
 

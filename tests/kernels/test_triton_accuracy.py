@@ -44,7 +44,7 @@ def test_no_temperature_is_too_small_or_too_large(rule, tau):
 @pytest.mark.parametrize("rule", ["labels", "features or labels", "gaussian", "risk, one view"])
 def test_the_gradient_of_the_temperature_bears_another_order_of_summation_in_the_backward(rule, monkeypatch):
     """Where the exponentials of the backward do not add up to the forward's sum, by 1 / tau roundings of S."""
-    launch = kernels_module("launch")
+    launch = kernels_module("launch_plan")
     whole = launch.tile
 
     def halves(architecture, passes, product, d):
@@ -88,22 +88,22 @@ def test_wide_half_precision_rows_are_multiplied_in_pieces(rule):
     rule=["clef official", "uniform, matched", "risk queue, softmax", "features or labels"],
     dtype=[torch.float32, *HALF],
 )
-def test_gradients_too_wide_for_registers_come_from_panels(rule, dtype, monkeypatch):
+def test_gradients_too_wide_for_registers_come_from_gradient_strips(rule, dtype, monkeypatch):
     launch = kernels_module("launch_backward")
     monkeypatch.setattr(launch, "is_fused", lambda architecture, product, width: False)
-    monkeypatch.setattr(launch, "PANEL_BYTES", 1)  # the fewest rows at a time
+    monkeypatch.setattr(kernels_module("launch_gradient"), "STRIP_BYTES", 1)  # the fewest rows at a time
     computed = []
-    monkeypatch.setattr(launch, "panel_gradient", wraps(launch.panel_gradient, computed))
+    monkeypatch.setattr(launch, "strip_gradient", wraps(launch.strip_gradient, computed))
     # Where the loss is a random functional of statistics, one draw may happen to cancel.
     assert_as_accurate(rule, "random", 140, 20, 0.1, dtype, draws=1 if rule in MAIN[:3] else 2)
     assert bool(computed) == (rule != "features or labels")  # which stays fused
 
 
 @pytest.mark.parametrize(("rows", "held"), [(128, 128), (1024, 1024), (1152, 1024), (8192, 2048), (131_072, 2048)])
-def test_a_panel_never_holds_all_of_many_rows(rows, held):
-    launch = kernels_module("launch_backward")
-    assert launch.panel_rows(rows, 2 * rows) == held
-    assert held * 2 * rows <= launch.PANEL_BYTES
+def test_a_gradient_strip_never_holds_all_of_many_rows(rows, held):
+    launch = kernels_module("launch_gradient")
+    assert launch.strip_rows(rows, 2 * rows) == held
+    assert held * 2 * rows <= launch.STRIP_BYTES
 
 
 def wraps(function, calls):
@@ -141,7 +141,7 @@ def test_two_runs_give_the_same_bits(rule, dtype):
 
 def test_small_batches_are_split_until_the_machine_is_full():
     """Rounds of programs per unit of work: 64 programs of 132 at once take 1 round, as 128 of half the size would."""
-    choose = kernels_module("machine").choose_splits
+    choose = kernels_module("device").choose_splits
     assert choose(64, 64, 132, 1) == 2
     assert choose(4, 64, 132, 1) == 16
     assert choose(4, 64, 132, 2**27) == 2  # no more than memory allows
@@ -151,7 +151,7 @@ def test_small_batches_are_split_until_the_machine_is_full():
 
 
 def test_the_error_rule_notices_a_kernel_that_compares_a_row_with_itself(monkeypatch):
-    for module in ("forward", "pair_gradient"):
+    for module in ("forward", "backward_pair"):
         kernels = kernels_module(module)
         if not hasattr(kernels.is_excluded, "rewriter") and TRITON_DEVICE == "cuda":
             pytest.skip("compiled kernels keep what they were compiled from")

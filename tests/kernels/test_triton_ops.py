@@ -156,16 +156,16 @@ def test_the_lowest_similarity_gets_its_gradient_however_the_forward_rounded_it(
     given = arguments(p, requires_grad=False)
     loss, _, _, _, u, saved = FORWARD(*given)
     tail = [[40, 38, 40, 20], torch.float32, torch.float32, [True, True, False, False]]
-    forms = kernels_module("forms")
+    layout = kernels_module("memory_layout")
     gradients = []
     for error in (0.0, shift):
         rounded = saved.clone()
-        side = rounded[: -forms.NUMBERS].view(-1, len(u))
-        side[forms.LOW.value] += error
-        rounded[-forms.NUMBERS + forms.LOWEST.value] += error
+        vectors = rounded[: -layout.NUMBERS].view(-1, len(u))
+        vectors[layout.ROW_MINIMUM.value] += error
+        rounded[-layout.NUMBERS + layout.MINIMUM.value] += error
         gradients.append(BACKWARD(torch.ones_like(loss), None, None, None, u, rounded, *given[3:], *tail)[0])
     assert torch.equal(*gradients)
-    scale = rounded[-forms.NUMBERS + forms.ERROR_BY_LOW.value]
+    scale = rounded[-layout.NUMBERS + layout.ALIGNMENT_BY_MINIMUM.value]
     assert scale != 0  # there is a gradient to lose
 
 
@@ -183,7 +183,7 @@ def matmul():
 @pytest.mark.parametrize(("setting", "allowed"), [("tf32", True), ("ieee", False)])
 def test_either_way_to_allow_tf32_is_understood(setting, allowed, matmul):
     matmul.fp32_precision = setting
-    assert kernels_module("machine").tf32_allowed() == allowed
+    assert kernels_module("device").tf32_allowed() == allowed
     z = torch.eye(4, device=TRITON_DEVICE)
     assert torch.isfinite(F.ntxent(z, z, backend="triton"))
 
@@ -273,7 +273,7 @@ def test_without_the_interpreter_a_cpu_tensor_is_refused():
 
 
 def test_kernels_say_what_they_were_compiled_for():
-    tile = kernels_module("tiles").tile
+    tile = kernels_module("tile_table").tile
     assert tile("sm90", ("forward",), "half", 128) != tile("sm80", ("forward",), "half", 256)
     with pytest.raises(LookupError, match="sm70"):
         tile("sm70", ("forward",), "half", 128)

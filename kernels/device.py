@@ -1,4 +1,4 @@
-"""The device at hand: its line in the table of tiles, how it multiplies, how much it does at once."""
+"""Properties of the device: its name in the tile table, the precision of its products, its number of processors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 MOST_SPLITS = 16
-PARTS_BYTES = 2**28  # of gradients that wait to be added up
-INTERPRETED = 5  # programs "at once" without a GPU, so that rows have several parts there too
+PARTS_BYTES = 2**28  # at most this much memory for the parts of a sum
+INTERPRETED = 5  # "processors" without a GPU: rows are split into several parts under the interpreter too
 
 
 def architecture(device: torch.device) -> str:
-    """The table's name of a device."""
+    """The device's name in the tile table."""
     return _architecture(device.index) if device.type == "cuda" else "cpu"
 
 
@@ -29,7 +29,7 @@ def _architecture(index: int | None) -> str:
 
 
 def processors(device: torch.device) -> int:
-    """Programs that run at once, where each has a multiprocessor of its own."""
+    """The number of multiprocessors."""
     return _processors(device.index) if device.type == "cuda" else INTERPRETED
 
 
@@ -39,10 +39,10 @@ def _processors(index: int | None) -> int:
 
 
 def precision(u: Tensor, aligned: bool) -> tuple[str, str]:
-    """How products are computed, and that as the table has it.
+    """``input_precision`` of the products, and their name in the tile table.
 
-    16-bit products are exact. fp32 follows torch's own setting: IEEE fp32; or, where that allows TF32, TF32, three of
-    them for one where S itself counts and not only its exponential: min-max scaling stretches errors.
+    16-bit products are exact. fp32 follows torch's setting: IEEE fp32, or TF32 where that is allowed. With an alignment
+    term (``aligned``) it is three TF32 products for one: min-max scaling would magnify the rounding of S.
     """
     if u.dtype != torch.float32:
         return "ieee", "half"
@@ -52,25 +52,25 @@ def precision(u: Tensor, aligned: bool) -> tuple[str, str]:
 
 
 def tf32_allowed() -> bool:
-    """Whether fp32 matrices may be multiplied in TF32: ``torch.set_float32_matmul_precision`` and its kin."""
+    """Whether fp32 matrices may be multiplied in TF32, by either of torch's two settings."""
     setting: str = getattr(torch.backends.cuda.matmul, "fp32_precision", "none")  # since torch 2.9
     if setting != "none":
         return setting != "ieee"
     try:
         return torch.get_float32_matmul_precision() != "highest"
-    except RuntimeError:  # it was set for another kind of device, by the newer way
+    except RuntimeError:  # the newer setting is in use, for another kind of device
         return False
 
 
 @functools.lru_cache(maxsize=4096)
 def choose_splits(programs: int, tiles: int, at_once: int, bytes_each: int) -> int:
-    """Parts of the columns that fill the machine: the fewest, a power of two, that are within 5 % of the best.
+    """The number of parts of the columns, a power of two: the fewest whose running time is within 5 % of the best.
 
     Args:
-        programs: How many there are where every program goes over all columns.
-        tiles: Tiles of columns.
-        at_once: How many programs run at a time.
-        bytes_each: What one part of all rows leaves behind.
+        programs: The number of programs if each goes over all columns.
+        tiles: The number of tiles of columns.
+        at_once: Programs that run at the same time.
+        bytes_each: Memory of one part of the sums.
     """
     most = max(1, min(MOST_SPLITS, tiles // 2, PARTS_BYTES // max(bytes_each, 1)))
     options = [1 << power for power in range(most.bit_length())]

@@ -1,8 +1,8 @@
-"""Risks as the tile reads them, in one launch and without looking at them on the host.
+"""Risks and missing fractions as vectors per row, and the scalars W depends on; no value is read on the host.
 
-Every program goes through the whole batch of B samples for the numbers W depends on (each in O(B) for one risk), then
-writes its rows. Where they are not to be had in O(B) (several risks, absolute differences or a cut where a mean is
-needed) the launcher takes them from :class:`ecgloss.pairs.weight_matrix.WeightMatrix`.
+Every program reads all B samples to compute the scalars (O(B) for one risk), then writes its block of rows. Scalars
+that need all pairs (several risks; or a mean with q = 1 or a fixed scale) are computed in torch, by
+:class:`ecgloss.pairs.weight_matrix.WeightMatrix`.
 
     mean over known pairs b != c of (r_b - r_c)^2 = 2 (n sum r^2 - (sum r)^2) / (n (n - 1)) = 2 sum r^2 / (n - 1)
     for r centred
@@ -13,16 +13,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forms import BUMP, FALLBACK, MISSING, NEUTRAL, PAD, RISK
+from .memory_layout import ALL_EQUAL, FALLBACK, MISSING, NEUTRAL, PAD, RISK
+from .weight import missing_vector
 
-SCAN = tl.constexpr(1024)  # samples at a time
+SCAN = tl.constexpr(1024)  # samples per step of a sum
 RISK_EPSILON = tl.constexpr(1e-6)  # as in ecgloss.pairs.risk_weights
-ROOT_LOG2E = tl.constexpr(1.2011224087864498)
 
 
 @triton.jit
 def load_risks(values, index, mask, UNKNOWN: tl.constexpr):
-    """Risks of some samples, fp64, and which of them are known; an unknown risk is 0 where pairs take it as such."""
+    """Risks of some samples, fp64, and which of them are known: all, if NaN counts as risk 0 (not UNKNOWN)."""
     r = tl.load(values + index, mask=mask, other=0.0)
     known = r == r
     if UNKNOWN:
@@ -56,10 +56,10 @@ def summarise(values, samples, UNKNOWN: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["samples", "first", "n", "n_blocks"])
-def risk_vectors(
-    values,  # [samples] fp64, or None where risks and numbers are there already
+def prepare_risk_kernel(
+    values,  # [samples] fp64, or None where risks and numbers are already there
     missing,  # [samples] fp64, or None
-    side,  # [lines, n_pad]
+    row_vectors,  # [lines, n_pad]
     numbers,  # [NUMBERS]
     alpha,
     fixed_scale,
@@ -77,7 +77,7 @@ def risk_vectors(
     index = (first + rows) % samples
     if missing is not None:
         f = tl.load(missing + index, mask=mask, other=0.0)
-        tl.store(side + MISSING * n_pad + rows, f.to(tl.float32) * ROOT_LOG2E, mask=rows < n_pad)
+        tl.store(row_vectors + MISSING * n_pad + rows, missing_vector(f), mask=rows < n_pad)
     if values is not None:
         count, mean, extent, squares = summarise(values, samples, RULE.unknown)
         largest = extent
@@ -92,8 +92,8 @@ def risk_vectors(
             x = (r - mean) * tl.sqrt(slope)
         if RULE.unknown:
             x = tl.where(known, x, float("nan"))
-        tl.store(side + RISK * n_pad + rows, tl.where(mask, x, 0.0).to(tl.float32), mask=rows < n_pad)
+        tl.store(row_vectors + RISK * n_pad + rows, tl.where(mask, x, 0.0).to(tl.float32), mask=rows < n_pad)
         neutral = slope * 2 * squares / tl.where(count > 1, count - 1, 1.0)
         tl.store(numbers + NEUTRAL, neutral.to(tl.float32))
         tl.store(numbers + FALLBACK, (neutral + alpha).to(tl.float32))
-        tl.store(numbers + BUMP, tl.where((largest == 0) & (alpha == 0), 1.0, 0.0).to(tl.float32))
+        tl.store(numbers + ALL_EQUAL, tl.where((largest == 0) & (alpha == 0), 1.0, 0.0).to(tl.float32))
