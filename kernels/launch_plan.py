@@ -48,7 +48,7 @@ def make_plan(n: int, others: Rows, u: Tensor, step: str, run: Pass) -> Plan:
     sizes = tile(architecture(u.device), pass_names(step, rule, alignment), product, d)
     programs = -(-n // sizes.rows) * (d // sizes.width)
     numbers = d if step == "backward" else memory_layout.PARTIALS  # of one row in one part
-    at_once = sizes.shared * processors(u.device)
+    at_once = sizes.occupancy * processors(u.device)
     return Plan(sizes, how, choose_splits(programs, -(-others.n // sizes.columns), at_once, 4 * n * numbers))
 
 

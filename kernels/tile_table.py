@@ -8,7 +8,7 @@ The columns of the table, named in its first line:
   (:func:`ecgloss.kernels.launch_plan.pass_names`).
 - products: "half" (16-bit inputs), "tensor" (fp32 on tensor cores) or "ieee" (exact fp32).
 - max_D: the line holds up to this D.
-- rows, cols, depth, width, warps, stages, shared, prefetch: the attributes of :class:`Tile`. A depth or width of 9999
+- rows, cols, depth, width, warps, stages, occupancy, prefetch: the attributes of :class:`Tile`. A depth or width of 9999
   is D itself, "-" none.
 
 The first line that fits is used. For a D above the max_D of every "backward" line the gradient comes from strips of G:
@@ -24,7 +24,7 @@ from functools import cache
 from typing import NamedTuple
 
 TABLE = """
-# architectures      passes                  products    max_D rows cols depth width warps stages shared prefetch
+# architectures      passes                  products    max_D rows cols depth width warps stages occupancy prefetch
 sm80,sm89            forward,forward-moments half          256   64   64  9999     -     8      2      1        -
 sm80,sm89            forward                 half         9999  128   64    64     -     8      3      1        -
 sm80,sm89            forward-moments         half         9999  128   32    64     -     8      3      1        -
@@ -125,7 +125,7 @@ class Tile(NamedTuple):
         width: BLOCK_D, columns of D of one program's gradient.
         warps: Warps per program.
         stages: Tiles of columns in flight at once (software pipelining).
-        shared: Programs that share one multiprocessor.
+        occupancy: Programs that run on one multiprocessor at the same time.
         prefetch: Tiles ahead of which the vectors of the columns are loaded; None: with the tile.
     """
 
@@ -135,7 +135,7 @@ class Tile(NamedTuple):
     width: int
     warps: int
     stages: int
-    shared: int = 1
+    occupancy: int = 1
     prefetch: int | None = None
 
 
@@ -159,9 +159,9 @@ def tile(architecture: str, passes: tuple[str, ...], product: str, d: int) -> Ti
     sizes = _find(architecture, passes, product, d)
     if not sizes:
         raise LookupError(f"no tile for {architecture} {passes} {product} D = {d}")
-    rows, columns, depth, width, warps, stages, shared, prefetch = (0 if size == "-" else int(size) for size in sizes)
+    rows, columns, depth, width, warps, stages, occupancy, prefetch = (0 if size == "-" else int(size) for size in sizes)
     width = _divisor(d, width) if width else d
-    return Tile(rows, columns, _divisor(d, depth), width, warps, stages, shared, prefetch or None)
+    return Tile(rows, columns, _divisor(d, depth), width, warps, stages, occupancy, prefetch or None)
 
 
 @cache
