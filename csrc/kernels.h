@@ -8,44 +8,19 @@
 namespace ecgloss {
 namespace {
 
-// Calls f with a null pointer to the class of the problem's rule.
-template <class T, class F>
-void with_rule(const Problem<T>& problem, F f) {
-  switch (problem.rule.kind) {
-    case Kind::uniform:
-      return f(static_cast<UniformRule<T>*>(nullptr));
-    case Kind::risk:
-      if (problem.rule.plain) return f(static_cast<RiskRule<T, true>*>(nullptr));
-      return f(static_cast<RiskRule<T, false>*>(nullptr));
-    case Kind::labels:
-      return f(static_cast<LabelRule<T>*>(nullptr));
-    case Kind::features:
-      return f(static_cast<FeatureRule<T>*>(nullptr));
-    case Kind::gaussian:
-      return f(static_cast<GaussianRule<T>*>(nullptr));
-  }
-}
-
-template <class P>
-struct Pointed;
-template <class R>
-struct Pointed<R*> {
-  using type = R;
-};
-
 template <class T>
 void any_row_max(const ForwardTask<T>& task) {
-  with_rule(*task.problem, [&](auto* rule) { row_max_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+  with_rule(task.problem->rule, [&](auto* rule) { row_max_tile<T, typename Pointed<decltype(rule)>::type>(task); });
 }
 
 template <class T>
 void any_forward(const ForwardTask<T>& task) {
-  with_rule(*task.problem, [&](auto* rule) { forward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+  with_rule(task.problem->rule, [&](auto* rule) { forward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
 }
 
 template <class T>
 void any_backward(const BackwardTask<T>& task) {
-  with_rule(*task.problem, [&](auto* rule) { backward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
+  with_rule(task.problem->rule, [&](auto* rule) { backward_tile<T, typename Pointed<decltype(rule)>::type>(task); });
 }
 
 template <class T>

@@ -116,5 +116,30 @@ struct GaussianRule {
   }
 };
 
+// Calls f with a null pointer to the class of a rule.
+template <class T, class F>
+void with_rule(const Rule<T>& rule, F f) {
+  switch (rule.kind) {
+    case Kind::uniform:
+      return f(static_cast<UniformRule<T>*>(nullptr));
+    case Kind::risk:
+      if (rule.plain) return f(static_cast<RiskRule<T, true>*>(nullptr));
+      return f(static_cast<RiskRule<T, false>*>(nullptr));
+    case Kind::labels:
+      return f(static_cast<LabelRule<T>*>(nullptr));
+    case Kind::features:
+      return f(static_cast<FeatureRule<T>*>(nullptr));
+    case Kind::gaussian:
+      return f(static_cast<GaussianRule<T>*>(nullptr));
+  }
+}
+
+template <class P>
+struct Pointed;
+template <class R>
+struct Pointed<R*> {
+  using type = R;
+};
+
 }  // namespace
 }  // namespace ecgloss

@@ -54,10 +54,24 @@ FAULTS = [
         LOSSES,
     ),
     Fault(
+        "a row is compared with itself (dense)",
+        "ecgloss/engine/dense.py",
+        "lse = torch.logsumexp(x.scatter_(1, excluded, -torch.inf), dim=1)",
+        "lse = torch.logsumexp(x, dim=1)",
+        "tests/engine/test_dense.py",
+    ),
+    Fault(
+        "min S has no gradient in the alignment term (dense)",
+        "ecgloss/engine/dense.py",
+        "((low, by_stretch - scaled * total), (high, -by_stretch))",
+        "((high, -by_stretch),)",
+        "tests/engine/test_dense.py",
+    ),
+    Fault(
         "a row is compared with itself (reference)",
         "ecgloss/engine/reference.py",
-        "return weight, log_omega.masked_fill(excluded, -torch.inf)",
-        "return weight, log_omega",
+        "negative_lse = log_sum(negatives.scatter(1, excluded, -torch.inf))",
+        "negative_lse = log_sum(negatives)",
         LOSSES,
     ),
     Fault(
