@@ -85,7 +85,9 @@ sm80,sm89            strip                   ieee         9999   64   32    16  
 sm90,sm100           strip                   ieee         9999   64   64    16     -     4      2      1        -
 sm80,sm89,sm90,sm100 backward                ieee           64   32   32    16    64     8      2      1        -
 sm80,sm89,sm90,sm100 backward                ieee          128   32   32    16   128     8      1      1        -
+sm80,sm89,sm90,sm100 forward-labels          ieee         9999   64   32    16     -     8      2      1        -
 sm80,sm89,sm90,sm100 forward-dense           ieee         9999   64   64    16     -     8      2      1        -
+sm80,sm89,sm90,sm100 backward-features       ieee         9999   32   32    16    64     4      2      1        -
 sm80,sm89,sm90,sm100 backward-dense          ieee         9999   32   32    16    64     8      2      1        -
 
 gfx942               forward,forward-moments half          128   64   64  9999     -     4      1      1        -
