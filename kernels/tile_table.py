@@ -8,8 +8,8 @@ The columns of the table, named in its first line:
   (:func:`ecgloss.kernels.launch_plan.pass_names`).
 - products: "half" (16-bit inputs), "tensor" (fp32 on tensor cores) or "ieee" (exact fp32).
 - max_D: the line holds up to this D.
-- rows, cols, depth, width, warps, stages, occupancy, prefetch: the attributes of :class:`Tile`. A depth or width of 9999
-  is D itself, "-" none.
+- rows, cols, depth, width, warps, stages, occupancy, prefetch: the attributes of :class:`Tile`. A depth or width of
+  9999 is D itself, "-" none.
 
 The first line that fits is used. For a D above the max_D of every "backward" line the gradient comes from strips of G:
 a fused kernel would compute S again for every block of D. Rules with many positives do that, they have no strips.
@@ -161,9 +161,9 @@ def tile(architecture: str, passes: tuple[str, ...], product: str, d: int) -> Ti
     sizes = _find(architecture, passes, product, d)
     if not sizes:
         raise LookupError(f"no tile for {architecture} {passes} {product} D = {d}")
-    rows, columns, depth, width, warps, stages, occupancy, prefetch = (0 if size == "-" else int(size) for size in sizes)
+    rows, columns, depth, width, *rest, prefetch = (0 if size == "-" else int(size) for size in sizes)
     width = _divisor(d, width) if width else d
-    return Tile(rows, columns, _divisor(d, depth), width, warps, stages, occupancy, prefetch or None)
+    return Tile(rows, columns, _divisor(d, depth), width, *rest, prefetch=prefetch or None)
 
 
 @cache
