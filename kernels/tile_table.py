@@ -161,9 +161,9 @@ def tile(architecture: str, passes: tuple[str, ...], product: str, d: int) -> Ti
     sizes = _find(architecture, passes, product, d)
     if not sizes:
         raise LookupError(f"no tile for {architecture} {passes} {product} D = {d}")
-    rows, columns, depth, width, *rest, prefetch = (0 if size == "-" else int(size) for size in sizes)
-    width = _divisor(d, width) if width else d
-    return Tile(rows, columns, _divisor(d, depth), width, *rest, prefetch=prefetch or None)
+    found = Tile(*(0 if size == "-" else int(size) for size in sizes))
+    width = _divisor(d, found.width) if found.width else d
+    return found._replace(depth=_divisor(d, found.depth), width=width, prefetch=found.prefetch or None)
 
 
 @cache
