@@ -27,7 +27,7 @@ class Peak(NamedTuple):
 
 
 def free_bytes() -> int:
-    """Of a GPU's memory: what nobody has, and what torch has but does not use."""
+    """Free memory of a GPU: unallocated, or held by torch's allocator and unused."""
     return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 

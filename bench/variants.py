@@ -109,7 +109,7 @@ def _criterion(name: str) -> Any:
     return _imported(MODULES[name])[0].NTXentLoss(temperature=TAU)
 
 
-def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Any:  # it is told which rows belong together
+def _metric_learning(a: Tensor, b: Tensor, risk: Tensor) -> Any:  # which takes labels
     return _criterion(METRIC)(torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2))
 
 

@@ -86,7 +86,7 @@ def sizes_of(q: Tensor, q2: Tensor | None, k: Tensor | None) -> list[int]:
 
 
 def _constant(x: float) -> Tensor:
-    """x as a 0-d tensor on the host, the same one every time: nobody writes to it."""
+    """x as a 0-d tensor on the host; the same tensor every time, which must not be written to."""
     if torch.compiler.is_compiling():
         return torch.full((), x, dtype=torch.float64, device="cpu")
     constant = _CONSTANTS.get(x)
@@ -112,8 +112,8 @@ def _differentiable(
 def _below_autograd(op: Any, implementation: Any, *arguments: Any) -> Any:
     """An op without its autograd formula; its implementation alone, unless a dispatch mode or tensor subclass watches.
 
-    The dispatcher takes 10 to 20 microseconds to convert a list of arguments this long, twice per step: a tenth of
-    the whole loss at N = 128.
+    The dispatcher converts every argument, twice per step: 70 of 560 microseconds of a step of CLEF at N = 128,
+    D = 256 (one thread).
     """
     if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in _PLAIN for x in arguments[:5]):
         return implementation(*arguments)

@@ -31,7 +31,7 @@ def supcon(
         mean_out:  l_i = log sum_{a in A(i)} e^{s_ia} - 1/|P(i)| sum_{p in P(i)} s_ip
         sum_in:    l_i = log sum_{a in A(i)} e^{s_ia} - log( 1/|P(i)| sum_{p in P(i)} e^{s_ip} )
 
-    A row whose label nobody shares has no positives: it contributes 0 and is not counted in the mean (which is 0 if no
+    A row with a label of its own has no positives: it contributes 0 and is not counted in the mean (which is 0 if no
     row has any). Patient numbers as labels give the patient-level loss of CLOCS (CMSC, arXiv 2005.13249): views,
     segments and leads of a patient are positives.
 

@@ -52,7 +52,7 @@ def y_aware(
 
     Example:
         >>> z = torch.eye(4)
-        >>> far = torch.tensor([0.0, 1e3, 2e3, 3e3])  # nobody is like anybody else: NT-Xent
+        >>> far = torch.tensor([0.0, 1e3, 2e3, 3e3])  # all ages far apart: NT-Xent
         >>> round(y_aware(z, z, far, temperature=1.0).item(), 4)
         1.1654
     """
