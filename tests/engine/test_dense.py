@@ -83,7 +83,7 @@ def test_it_compiles_in_one_graph(rng):
     z = [torch.randn(6, 5, generator=rng).requires_grad_() for _ in range(2)]
     risk = torch.rand(6, generator=rng)
     expected = F.clef(*z, risk, preset="official")
-    compiled = torch.compile(lambda a, b: F.clef(a, b, risk, preset="official"), fullgraph=True)
+    compiled = torch.compile(lambda a, b: F.clef(a, b, risk, preset="official"), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*z), expected)
     for mine, true in zip(torch.autograd.grad(compiled(*z), z), torch.autograd.grad(expected, z)):
         torch.testing.assert_close(mine, true)
