@@ -64,7 +64,7 @@ class Effort:
         return 1 if seconds > self.single else max(3, min(self.most, enough)), calls
 
 
-EFFORT = {"cpu": Effort(7, 1.0, 0.02, math.inf), "cuda": Effort(11, 0.6, 0.01, 3.0)}
+EFFORT = {"cpu": Effort(7, 1.0, 0.02, 3.0), "cuda": Effort(11, 0.6, 0.01, 3.0)}
 
 
 def sample(call: Call, calls: int, clock: Clock) -> float:
