@@ -63,7 +63,7 @@ FAULTS = [
     Fault(
         "min S has no gradient in the alignment term (dense)",
         "ecgloss/engine/dense.py",
-        "((low, by_stretch - scaled * total), (high, -by_stretch))",
+        "((low, by_stretch - scaled * error.sum()), (high, -by_stretch))",
         "((high, -by_stretch),)",
         "tests/engine/test_dense.py",
     ),

@@ -178,8 +178,7 @@ def _add_alignment_gradient(
         return
     scaled = scale * stretch
     g += scaled * error
-    total = error.sum()
-    by_stretch = scaled * stretch * ((error * s).sum() - low * total)  # -dL/d(max S) = stretch^2 dL/d(stretch)
-    for extreme, gradient in ((low, by_stretch - scaled * total), (high, -by_stretch)):
+    by_stretch = scaled * stretch * (error * (s - low)).sum()  # -dL/d(max S) = stretch^2 dL/d(stretch)
+    for extreme, gradient in ((low, by_stretch - scaled * error.sum()), (high, -by_stretch)):
         ties = (s == extreme).to(s.dtype)
         g += ties * (gradient / ties.sum())
