@@ -18,7 +18,7 @@ from figures import NOT_REACHED, Content, Figure, best, case_of, figures, merged
 from goals import goals_table
 from variants import PLAIN
 
-from ecgloss._files import read_json, replacing, write_json
+from ecgloss._files import read_json, write_json, write_text
 
 COLUMNS = (
     *("loss", "dtype", "N", "D", "variant", "ms (quartiles; rounds)", "as a CUDA graph, ms (quartiles; rounds)"),
@@ -92,8 +92,7 @@ def write(content: dict[str, Any], folder: Path, keep: bool) -> Path:
     if keep and path.exists():
         content = merged(content, read_json(path))
     write_json(path, content)
-    with replacing(path.with_suffix(".md")) as temporary:
-        temporary.write_text(report(content), encoding="utf-8")
+    write_text(path.with_suffix(".md"), report(content))
     return path.with_suffix(".md")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ecgloss.engine.alignment import alignment_from_sums
-from ecgloss.engine.stats import PairStats
+from ecgloss.engine.stats import PairStats, without_empty
 from ecgloss.pairs import Layout, Relations, Rule, is_weighted
 from ecgloss.pairs.weight_matrix import wide_dtype
 
@@ -111,7 +111,7 @@ def _gradients(
     layout: Layout = ctx.rule.layout
     wants_q, wants_k, wants_tau = ctx.needs_input_grad[:3]
     wants_k = wants_q if ctx.square else wants_k
-    positive_lse, negative_lse = _without_empty(positive_lse), _without_empty(negative_lse)
+    positive_lse, negative_lse = without_empty(positive_lse), without_empty(negative_lse)
     dq = torch.zeros_like(q)
     dk = dq if ctx.square else torch.zeros_like(columns)
     moment = q.new_zeros(())  # sum of dL/ds s
@@ -165,11 +165,6 @@ def _negative_logits(logits: Tensor, relations: Relations, rows: Tensor, layout:
     if relations.negative is not None:
         logits.masked_fill_(~relations.negative, -torch.inf)
     return logits.scatter_(1, layout.excluded_columns(rows), -torch.inf)
-
-
-def _without_empty(lse: Tensor) -> Tensor:
-    """inf for -inf: a row whose columns all weigh 0 has no gradient, exp(-inf - inf) = 0."""
-    return torch.where(lse == -torch.inf, torch.inf, lse)
 
 
 def _merge(best: Tensor, ties: Tensor, s: Tensor, candidate: Tensor, reduce: Reduce) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ecgloss.engine.normalise import refuse_gradient, through_sphere, unit_rows, without_autocast
 from ecgloss.engine.reference import columns_of
-from ecgloss.engine.stats import PairStats, stretch_and_start
+from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start, without_empty
 from ecgloss.pairs import Rule, is_weighted
 
 
@@ -77,9 +77,9 @@ class _Dense(torch.autograd.Function):
         s = q @ columns.T
         x = s / tau
         s_positive = x.gather(1, positive)[:, 0]
-        log_weight = rule.relations(rows, s.dtype).log_weight
-        if log_weight is not None:
-            x += log_weight
+        relations = rule.relations(rows, s.dtype)
+        if relations.log_weight is not None:
+            x += relations.log_weight
         lse = torch.logsumexp(x.scatter_(1, excluded, -torch.inf), dim=1)
         margin = lse - s_positive
         contrastive = torch_f.softplus(margin, threshold=LINEAR).mean()
@@ -93,7 +93,7 @@ class _Dense(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *extremes)
         ctx.problem = problem
-        ctx.may_be_empty = log_weight is not None or rule.layout.n_compared == 0
+        ctx.may_be_empty = may_be_empty(rule.layout, relations)
         ctx.sizes = (len(first), None if second is None else len(second), k is None)
         ctx.dtypes = (first.dtype, q.dtype if k is None else k.dtype)
         return loss, contrastive, aligned, s_positive, lse
@@ -133,8 +133,8 @@ def _gradients(
     by_contrastive = _sum(g_loss, weights[0], g_contrastive)
     share = torch.zeros_like(lse) if by_contrastive is None else torch.sigmoid(margin) * (by_contrastive / len(lse))
     negative = share if g_lse is None else share + g_lse
-    if ctx.may_be_empty:  # a row whose columns all weigh 0 has no gradient: e^(-inf - inf) = 0
-        lse = torch.where(lse == -torch.inf, torch.inf, lse)
+    if ctx.may_be_empty:
+        lse = without_empty(lse)
     g = (x - lse[:, None]).exp_().mul_(negative[:, None])
     g.scatter_(1, positive, (-share if g_positive is None else g_positive - share)[:, None])
     dtau = -(g * s).sum() / (tau * tau) if ctx.needs_input_grad[3] else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ecgloss.engine.stats import PairStats, stretch_and_start
+from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start, without_empty
 from ecgloss.pairs import Layout, Rule, is_weighted
 
 
@@ -38,9 +38,8 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     negatives = logits if relations.log_weight is None else logits + relations.log_weight
     if relations.negative is not None:
         negatives = negatives.masked_fill(~relations.negative, -torch.inf)
-    all_count = relations.log_weight is None and relations.negative is None and layout.n_compared > 0
-    log_sum = rows_logsumexp if all_count else logsumexp
-    negative_lse = log_sum(negatives.scatter(1, excluded, -torch.inf))
+    negatives = negatives.scatter(1, excluded, -torch.inf)
+    negative_lse = logsumexp(negatives) if may_be_empty(layout, relations) else torch.logsumexp(negatives, dim=1)
 
     if relations.positive is not None:
         weight = relations.positive.scatter(1, excluded, 0.0)
@@ -81,11 +80,6 @@ def _known_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor
         return _new_columns(layout, device)
 
 
-def rows_logsumexp(x: Tensor) -> Tensor:
-    """log sum_k e^x_k of each row, (N,); quicker, for rows that are not -inf alone."""
-    return torch.logsumexp(x, dim=1)
-
-
 def logsumexp(x: Tensor) -> Tensor:
     """log sum_k e^x_k of each row, (N,); for a row of -inf alone -inf with gradient 0, where torch's has NaN."""
     lse: Tensor = _LogSumExp.apply(x)
@@ -103,6 +97,5 @@ class _LogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Tensor:
         x, lse = ctx.saved_tensors
-        finite = torch.where(lse == -torch.inf, torch.inf, lse)  # e^(-inf - inf) = 0
-        share: Tensor = (x - finite[:, None]).exp_().mul_(g[:, None])
+        share: Tensor = (x - without_empty(lse)[:, None]).exp_().mul_(g[:, None])
         return share

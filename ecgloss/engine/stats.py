@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as torch_f
 from torch import Tensor
 
+from ecgloss.pairs import Layout, Relations
+
 RANGE_EPSILON = 1e-6  # in the min-max of the similarities; the value is the paper's code's
 
 
@@ -65,6 +67,16 @@ class PairStats:
             return self.fused_loss
         loss = _scaled(self.contrastive(), contrastive_weight)
         return loss if self.alignment is None else loss + _scaled(self.alignment, alignment_weight)
+
+
+def without_empty(lse: Tensor) -> Tensor:
+    """inf for -inf: a row whose columns all weigh 0 has no gradient, exp(-inf - inf) = 0."""
+    return torch.where(lse == -torch.inf, torch.inf, lse)
+
+
+def may_be_empty(layout: Layout, relations: Relations) -> bool:
+    """Whether a row can be without negatives that weigh anything."""
+    return relations.log_weight is not None or relations.negative is not None or layout.n_compared == 0
 
 
 def _scaled(term: Tensor, weight: float) -> Tensor:

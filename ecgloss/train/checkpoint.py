@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ecgloss._files import read_json, read_json_lines, replacing, write_json
+from ecgloss._files import read_json, read_json_lines, write_json, write_text
 from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, fit, load_weights, read_tensors, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D
 
@@ -107,8 +107,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, steps: int) -> None:
         kept = [line for line in read_json_lines(path) if line["step"] <= steps] if path.exists() else []
-        with replacing(path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, **values: Any) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgloss._files import replacing, write_json
+from ecgloss._files import write_json, write_text
 from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear
 from ecgloss.evaluate.resampling import Estimate
 from ecgloss.train.config import PretrainConfig
@@ -117,8 +117,7 @@ def main() -> None:
     settings = {"task": options.task, "epochs": options.epochs, "seeds": options.seeds, "lr": options.lr}
     text = markdown(scores, options)
     write_json(options.out / "compare-losses.json", {**settings, "results": content})
-    with replacing(options.out / "compare-losses.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(options.out / "compare-losses.md", text)
     print("\n" + text)
 
 

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ecgloss._files import read_json_lines, replacing, write_json
+from ecgloss._files import read_json_lines, replacing, write_json, write_text
 from ecgloss.train.checkpoint import METRICS
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
@@ -148,8 +148,7 @@ def main() -> None:
     }
     losses = {"steps": options.steps, "losses": content}
     write_json(options.out / "half-precision.json", losses)
-    with replacing(options.out / "half-precision.md") as path:
-        path.write_text(markdown(found, options.steps), encoding="utf-8")
+    write_text(options.out / "half-precision.md", markdown(found, options.steps))
     figure = draw(found)
     FigureCanvasAgg(figure)
     with replacing(options.out / "half-precision.png") as path:

@@ -14,7 +14,7 @@ from cases import Case
 from memory import on_cpu
 from variants import METRIC, PLAIN, missing
 
-from ecgloss._files import replacing, write_json
+from ecgloss._files import write_json, write_text
 
 STEM = Path(__file__).resolve().parents[2] / "bench" / "results" / "large-cpu"
 LARGE = Case("clef official", 65536, 128)
@@ -70,8 +70,7 @@ def main(variants: Sequence[str]) -> None:
     header = machine.describe("cpu")
     case = {"loss": LARGE.loss, "n": LARGE.n, "d": LARGE.d}
     write_json(STEM.with_suffix(".json"), {"header": header, "case": case, "results": rows})
-    with replacing(STEM.with_suffix(".md")) as path:
-        path.write_text(table(rows, header), encoding="utf-8")
+    write_text(STEM.with_suffix(".md"), table(rows, header))
     print(table(rows, header))
 
 

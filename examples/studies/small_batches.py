@@ -26,7 +26,7 @@ from machine import describe
 
 import ecgloss
 import ecgloss.functional as F
-from ecgloss._files import replacing, write_json
+from ecgloss._files import write_json, write_text
 from ecgloss.engine import availability, cpp, dispatch, ops
 from ecgloss.pairs import RiskWeights, risk_pairs
 from ecgloss.pairs.encoding import encode_layout
@@ -149,8 +149,7 @@ def main() -> None:
     text = report(header, versions, small)
     print(text)
     write_json(stem.with_suffix(".json"), {"header": header, "stages": versions, "backends": small})
-    with replacing(stem.with_suffix(".md")) as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(stem.with_suffix(".md"), text)
 
 
 if __name__ == "__main__":

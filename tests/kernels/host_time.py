@@ -25,7 +25,7 @@ from plain import clef_paper, ntxent
 from torch import Tensor
 
 from ecgloss import functional as F
-from ecgloss._files import replacing, write_json
+from ecgloss._files import write_json, write_text
 from ecgloss.engine import triton_problem
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
@@ -126,8 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = report(results, header)
     print(text)
     write_json(given.out / "host-time.json", {"header": header, "results": results})
-    with replacing(given.out / "host-time.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(given.out / "host-time.md", text)
     return 0
 
 

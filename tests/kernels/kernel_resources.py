@@ -23,7 +23,7 @@ from pathlib import Path
 import triton
 from compile_kernels import SHARED_LIMIT, TARGETS, Kernel, Resources, gradient_step, resources
 
-from ecgloss._files import replacing, write_json
+from ecgloss._files import write_json, write_text
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 WIDTHS = (64, 128, 256, 512)
@@ -96,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         header = {"triton": triton.__version__, "date": datetime.date.today().isoformat()}
         content = {"header": header, "results": [asdict(r) for r in results]}
         write_json(given.out / "kernel-resources.json", content)
-        with replacing(given.out / "kernel-resources.md") as path:
-            path.write_text(report(results, header), encoding="utf-8")
+        write_text(given.out / "kernel-resources.md", report(results, header))
     return int(any(result.faults() for result in results))
 
 
