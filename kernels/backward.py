@@ -24,8 +24,8 @@ from .primitives import (
     load_rows,
     load_temperature,
     load_vector,
+    products,
     program_tile,
-    similarities,
     store_gradient,
 )
 
@@ -43,7 +43,6 @@ def backward_kernel(
     scales,  # [SCALES]
     numbers,  # [NUMBERS]
     out,  # [splits, n_pad, D] fp32
-    weighted_gradient,  # [splits, n_pad] sum_k A_ik (S_ik - origin_i) without the alignment's A, or None
     tau_pointer,
     tau,
     alpha,
@@ -73,29 +72,27 @@ def backward_kernel(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(row_vectors, INVERSE, rows, n_pad)
-    row_gain, row_max, row_origin = load_gains(row_gains, rows, n_pad)
+    row_gain, row_max = load_gains(row_gains, rows, n_pad)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
     gradient = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
-    weighted_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
 
     begin, end = column_range(split, splits, m, BLOCK_N)
     for col in range(begin, end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
         b = load_rows(u_cols, cols, 0, BLOCK_K, D)
-        s, col_inverse = similarities(
-            a, b, u_rows, u_cols, rows, cols, inverse, col_vectors, m_pad, PRECISION, D, BLOCK_K
-        )
-        g, part = pair_gradients(
-            s,
+        col_inverse = load_vector(col_vectors, INVERSE, cols, m_pad)
+        t = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K) * col_inverse[None, :]
+        g = pair_gradients(
+            t,
             row,
             col,
             rows,
             cols,
             row_vectors,
             col_vectors,
+            inverse,
             row_gain,
             row_max,
-            row_origin,
             col_gains,
             numbers,
             scales,
@@ -111,12 +108,7 @@ def backward_kernel(
             ALIGNMENT,
             FIXED_MAXIMUM,
             row_gains is not None,
-            weighted_gradient is not None,
         )
-        weighted_sum += part
         gradient = add_gradient(gradient, g, b, col_inverse, u_cols, cols, chunk, PRECISION, D, BLOCK_K, BLOCK_D)
 
     store_gradient(out, gradient, split, chunk, rows, n_pad, D, BLOCK_D)
-    if weighted_gradient is not None:
-        if chunk == 0:
-            tl.store(weighted_gradient + split * n_pad + rows, weighted_sum)

@@ -4,10 +4,11 @@
     g_positive = -g_contrastive / N sigma(negative_lse - positive) + g_rows[0] + g_rows[1]
     GAIN_NEGATIVE = unit g_negative / (tau row_sum)        GAIN_POSITIVE = unit g_positive / tau
 
-The gradient of the temperature is -1/tau sum_k A_ik S_ik, A = dL/dS. The backward recomputes the exponentials with
-another rounding of S / tau than the forward, so A_ik sums to g_negative only up to that rounding. It therefore sums
-A_ik (S_ik - origin_i), the weighted gradient, and GAIN_AT_ORIGIN adds the exact origin_i sum_k A_ik. The origin must be
-close to every S of noticeable weight: the row's maximum, tau log mean e^(S / tau), or for large tau any typical S.
+The gradient of the temperature is -1/tau sum_k A_ik S_ik, A = dL/dS. With at most one positive the sum follows from
+the mean S of the negatives, which the forward knows: GAIN_AT_ORIGIN. With many positives the backward sums A_ik (S_ik -
+origin_i), the weighted gradient, and GAIN_AT_ORIGIN adds origin_i sum_k A_ik, which is exact: the exponentials of the
+backward, with another rounding of S / tau than the forward's, sum to g_negative only up to that rounding. The origin
+must be close to every S of noticeable weight: the row's maximum.
 
 ``unit`` scales gradients to fit half precision: 256 N / (|g_contrastive| / tau + ...). The gradient of a pair is then
 at most some hundreds, and that of a typical pair, 1 / N of it, is a normal number.
@@ -32,7 +33,7 @@ from .memory_layout import (
     GAIN_POSITIVE_ROW_MAX,
     GAIN_POSITIVE_SUM,
     GAIN_ROW_MAX,
-    GAIN_ROW_ORIGIN,
+    MEAN_S,
     NEGATIVE_LSE,
     ORIGIN,
     PAD,
@@ -48,7 +49,6 @@ from .memory_layout import (
 from .primitives import exponent_scale, load_temperature
 
 UNIT = tl.constexpr(256.0)
-LARGE_TAU = tl.constexpr(0.25)  # from this tau on exponentials are exact enough for any typical S as origin
 
 
 @triton.jit
@@ -122,27 +122,23 @@ def gains_kernel(
     row_sum, empty = load_row_sum(row_vectors, ROW_SUM, rows, mask, n_pad)
     negative = tl.where(empty, 0.0, load_gradient(g_rows, 3, rows, mask, n))
     row_max = tl.load(row_vectors + ROW_MAX * n_pad + rows, mask=mask, other=0.0)
-    # The first includes the log of the weights, which times a small tau does not move it far from S.
-    origin = tl.where(
-        tau < LARGE_TAU, (row_max + tl.log2(row_sum / m)) / exponent_scale(tau), tl.load(numbers + ORIGIN)
-    )
+    mean_s = tl.load(row_vectors + MEAN_S * n_pad + rows, mask=mask, other=0.0)
     if POSITIVES:
         positive = load_gradient(g_rows, 0, rows, mask, n) + load_gradient(g_rows, 1, rows, mask, n)
         negative_lse = tl.load(row_vectors + NEGATIVE_LSE * n_pad + rows, mask=mask, other=0.0)
         s = tl.load(row_vectors + POSITIVE * n_pad + rows, mask=mask, other=0.0)
         share = contrastive / n / (1 + tl.exp(s / tau - negative_lse))
         # the contrastive term adds share to the negatives and subtracts it from the positive
-        at_origin = share * (origin - s) + negative * origin + positive * s
+        at_origin = share * (mean_s - s) + negative * mean_s + positive * s
         negative += share
         positive -= share
     else:
         positive = 0.0 * negative
-        at_origin = negative * origin
+        at_origin = negative * mean_s
     inside = rows < n_pad
     tl.store(gains + GAIN_NEGATIVE * n_pad + rows, tl.where(mask, negative * (unit / tau) / row_sum, 0.0), mask=inside)
     tl.store(gains + GAIN_ROW_MAX * n_pad + rows, row_max, mask=inside)
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
-    tl.store(gains + GAIN_ROW_ORIGIN * n_pad + rows, tl.where(mask, origin, 0.0), mask=inside)
     tl.store(gains + GAIN_AT_ORIGIN * n_pad + rows, tl.where(mask, at_origin * (unit / tau), 0.0), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)

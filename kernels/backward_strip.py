@@ -29,7 +29,6 @@ def backward_strip_kernel(
     scales,  # [SCALES]
     numbers,  # [NUMBERS]
     out,  # [rows of the strip, m_pad], in u's dtype
-    weighted_gradient,  # [splits, n_pad] sum_k A_ik (S_ik - origin_i) without the alignment's A, or None
     tau_pointer,
     tau,
     alpha,
@@ -59,26 +58,24 @@ def backward_strip_kernel(
     tau = load_temperature(tau_pointer, tau)
     scale = exponent_scale(tau)
     inverse = load_vector(row_vectors, INVERSE, rows, n_pad)
-    row_gain, row_max, row_origin = load_gains(row_gains, rows, n_pad)
-    weighted_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
+    row_gain, row_max = load_gains(row_gains, rows, n_pad)
 
     begin, end = column_range(split, splits, m_pad, BLOCK_N)
     for col in range(begin, end, BLOCK_N):
         cols = col + tl.arange(0, BLOCK_N)
         col_inverse = load_vector(col_vectors, INVERSE, cols, m_pad)
-        p = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
-        s = p * (inverse[:, None] * col_inverse[None, :])
-        g, part = pair_gradients(
-            s,
+        t = chunked_products(u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K) * col_inverse[None, :]
+        g = pair_gradients(
+            t,
             row,
             col,
             rows,
             cols,
             row_vectors,
             col_vectors,
+            inverse,
             row_gain,
             row_max,
-            row_origin,
             col_gains,
             numbers,
             scales,
@@ -94,10 +91,6 @@ def backward_strip_kernel(
             ALIGNMENT,
             FIXED_MAXIMUM,
             row_gains is not None,
-            weighted_gradient is not None,
         )
-        weighted_sum += part
         target = out + (offset + tl.arange(0, BLOCK_M)).to(tl.int64)[:, None] * m_pad + cols[None, :]
         tl.store(target, (g * col_inverse[None, :]).to(out.dtype.element_ty))
-    if weighted_gradient is not None:
-        tl.store(weighted_gradient + split * n_pad + rows, weighted_sum)

@@ -16,12 +16,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .forward_pair import add_pairs, no_sums, weighted_s
+from .lanes import merge_lanes
 from .memory_layout import (
     INVERSE,
     PAD,
     PARTIAL_MAX,
     PARTIAL_MINIMUM,
     PARTIAL_NORMALISER,
+    PARTIAL_S,
     PARTIAL_SUM,
     PARTIAL_W,
     PARTIAL_W2,
@@ -32,26 +35,16 @@ from .memory_layout import (
     ROW_ORIGIN,
 )
 from .primitives import (
-    LOG2E,
     column_range,
     exponent_scale,
-    is_excluded,
     is_special,
     load_rows,
     load_temperature,
     load_vector,
+    products,
     program_tile,
-    similarities,
 )
-from .weight import (
-    exponents,
-    fixed_maximum,
-    mark_excluded,
-    negative_weight,
-    risk_weight,
-    target_weight,
-    times_weight,
-)
+from .weight import fixed_maximum, risk_weight
 
 LINES = tl.constexpr(PARTIALS)
 RUNTIME = ["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits", "square", "normal_columns"]
@@ -97,81 +90,95 @@ def forward_kernel(
     inverse = load_vector(row_vectors, INVERSE, rows, n_pad)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
 
-    row_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
-    row_max = row_sum - float("inf")
-    if FIXED_MAXIMUM:
-        row_max = row_sum + fixed_maximum(scale, RULE)
-    normaliser = row_sum
-    sum_y2 = row_sum
+    row_origin = 0.0 * inverse
+    if ALIGNMENT == "cosine":
+        row_origin += 1
     if ALIGNMENT == "minmax":
         row_origin = load_vector(row_vectors, ROW_ORIGIN, rows, n_pad)
-        sum_y = row_sum
-        sum_yw = row_sum
-        sum_w = row_sum
-        sum_w2 = row_sum
-        minimum = row_sum + float("inf")
+    maximum = 0.0 * scale
+    if FIXED_MAXIMUM:
+        maximum = fixed_maximum(scale, RULE)
+    sums = no_sums(BLOCK_M)
 
     begin, end = column_range(split, splits, m, BLOCK_N)
     for col in tl.range(begin, end, BLOCK_N, num_stages=PREFETCH):
         cols = col + tl.arange(0, BLOCK_N)
         b = load_rows(u_cols, cols, 0, BLOCK_K, D)
-        s, _ = similarities(a, b, u_rows, u_cols, rows, cols, inverse, col_vectors, m_pad, PRECISION, D, BLOCK_K)
+        t = products(a, b, u_rows, u_cols, rows, cols, PRECISION, D, BLOCK_K)
+        t *= load_vector(col_vectors, INVERSE, cols, m_pad)[None, :]
         w = risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
         if ALIGNMENT == "minmax" or RULE.norm == "mean" or RULE.norm == "softmax":
-            w += 0.0 * s  # W in the layout of S: if summed by itself, it would be computed again in another layout
-        if is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N):
-            inside = (cols < m)[None, :]
-            excluded = is_excluded(rows, cols, shift_0, shift_1, period)
-            if RULE.norm == "softmax":  # e^W of an excluded pair: 1 of a sample with itself (square), else e^W
-                weighs = inside & excluded & (square == 0)
-                normaliser += tl.sum(tl.where(weighs, tl.exp2(w * LOG2E) - 1, 0.0), 1)
-            if RULE.norm == "uniform":
-                s = tl.where(inside & ~excluded, s, -float("inf"))
-            w = mark_excluded(w, inside & ~excluded, RULE)
-            if ALIGNMENT == "minmax":
-                s = tl.where(inside, s, row_origin[:, None])
-        if ALIGNMENT == "cosine":
-            residual = s - 1 + target_weight(w, RULE)
-            if col + BLOCK_N > m:
-                residual = tl.where((cols < m)[None, :], residual, 0.0)
-            sum_y2 += tl.sum(residual * residual, 1)
-        if ALIGNMENT == "minmax":
-            y = s - row_origin[:, None]
-            target = target_weight(w, RULE)
-            sum_y += tl.sum(y, 1)
-            sum_y2 += tl.sum(y * y, 1)
-            sum_yw += tl.sum(y * target, 1)
-            sum_w += tl.sum(target, 1)
-            sum_w2 += tl.sum(target * target, 1)
-            minimum = tl.minimum(minimum, tl.min(y, 1))
-        omega = negative_weight(w, numbers, RULE)
-        if RULE.norm == "mean":
-            normaliser += tl.sum(omega, 1)
+            w += 0.0 * t  # W in the layout of S: if summed by itself, it would be computed again in another layout
+        special = is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N)
         if RULE.norm == "softmax":
-            if col < normal_columns:
-                e_w = tl.exp2(target_weight(w, RULE) * LOG2E)
-                if col + BLOCK_N > normal_columns:
-                    e_w = tl.where((cols < normal_columns)[None, :], e_w, 0.0)
-                normaliser += tl.sum(e_w, 1)
-        x = exponents(s, omega, scale, RULE, FIXED_MAXIMUM)
-        if FIXED_MAXIMUM:
-            row_sum += tl.sum(times_weight(tl.exp2(x - row_max[:, None]), omega, RULE), 1)
+            special = special | ((col < normal_columns) & (normal_columns < col + BLOCK_N))
+        if special:
+            sums = add_pairs(
+                sums,
+                t,
+                w,
+                rows,
+                cols,
+                col,
+                inverse,
+                row_origin,
+                numbers,
+                scale,
+                maximum,
+                m,
+                shift_0,
+                shift_1,
+                period,
+                square,
+                normal_columns,
+                RULE,
+                ALIGNMENT,
+                FIXED_MAXIMUM,
+                SPECIAL=True,
+            )
         else:
-            higher = tl.maximum(row_max, tl.max(x, 1))
-            finite_max = tl.where(higher == -float("inf"), 0.0, higher)
-            e = times_weight(tl.exp2(x - finite_max[:, None]), omega, RULE)
-            row_sum = row_sum * tl.exp2(row_max - finite_max) + tl.sum(e, 1)
-            row_max = higher
+            sums = add_pairs(
+                sums,
+                t,
+                w,
+                rows,
+                cols,
+                col,
+                inverse,
+                row_origin,
+                numbers,
+                scale,
+                maximum,
+                m,
+                shift_0,
+                shift_1,
+                period,
+                square,
+                normal_columns,
+                RULE,
+                ALIGNMENT,
+                FIXED_MAXIMUM,
+                SPECIAL=False,
+            )
 
+    row_sum, row_max, sum_s, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = sums
+    if FIXED_MAXIMUM:
+        row_sum, sum_s = tl.sum(row_sum, 1), tl.sum(sum_s, 1)
+        row_max = 0.0 * inverse + maximum
+    else:
+        sum_s, _ = merge_lanes(sum_s, row_max)
+        row_sum, row_max = merge_lanes(row_sum, row_max)
+    sum_s = weighted_s(row_sum, sum_s, row_origin, scale, maximum, RULE, ALIGNMENT)
     out = partials + split.to(tl.int64) * LINES * n_pad + rows
     tl.store(out + PARTIAL_SUM * n_pad, row_sum)
     tl.store(out + PARTIAL_MAX * n_pad, row_max)
-    tl.store(out + PARTIAL_NORMALISER * n_pad, normaliser)
+    tl.store(out + PARTIAL_S * n_pad, sum_s)
+    tl.store(out + PARTIAL_NORMALISER * n_pad, tl.sum(normaliser, 1))
     if ALIGNMENT != "":
-        tl.store(out + PARTIAL_Y2 * n_pad, sum_y2)
+        tl.store(out + PARTIAL_Y2 * n_pad, tl.sum(sum_y2, 1))
     if ALIGNMENT == "minmax":
-        tl.store(out + PARTIAL_Y * n_pad, sum_y)
-        tl.store(out + PARTIAL_YW * n_pad, sum_yw)
-        tl.store(out + PARTIAL_W * n_pad, sum_w)
-        tl.store(out + PARTIAL_W2 * n_pad, sum_w2)
-        tl.store(out + PARTIAL_MINIMUM * n_pad, minimum)
+        tl.store(out + PARTIAL_Y * n_pad, tl.sum(sum_y, 1))
+        tl.store(out + PARTIAL_YW * n_pad, tl.sum(sum_yw, 1))
+        tl.store(out + PARTIAL_W * n_pad, tl.sum(sum_w, 1))
+        tl.store(out + PARTIAL_W2 * n_pad, tl.sum(sum_w2, 1))
+        tl.store(out + PARTIAL_MINIMUM * n_pad, tl.min(minimum, 1))

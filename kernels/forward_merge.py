@@ -16,6 +16,7 @@ import triton.language as tl
 from .memory_layout import (
     COUNT,
     INVERSE_NORM,
+    MEAN_S,
     NEGATIVE_LSE,
     ORIGIN,
     PAD,
@@ -26,6 +27,7 @@ from .memory_layout import (
     PARTIAL_POSITIVE_MAX,
     PARTIAL_POSITIVE_S,
     PARTIAL_POSITIVE_SUM,
+    PARTIAL_S,
     PARTIAL_SUM,
     PARTIAL_W,
     PARTIAL_W2,
@@ -165,6 +167,8 @@ def merge_rows_kernel(
     row_max, row_sum = merge_parts(partials, PARTIAL_SUM, PARTIAL_MAX, rows, mask, n_pad, SPLITS)
     tl.store(row_vectors + ROW_MAX * n_pad + rows, row_max, mask=mask)
     tl.store(row_vectors + ROW_SUM * n_pad + rows, row_sum, mask=mask)
+    _, sum_s = merge_parts(partials, PARTIAL_S, PARTIAL_MAX, rows, mask, n_pad, SPLITS)
+    tl.store(row_vectors + MEAN_S * n_pad + rows, tl.where(row_sum == 0, 0.0, sum_s / row_sum), mask=mask)
     normaliser = log_normaliser(partials, rows, mask, n_pad, n_compared, views, RULE, SPLITS)
     negative_lse = (row_max + tl.log2(row_sum) - normaliser) * LN2
     tl.store(row_vectors + NEGATIVE_LSE * n_pad + rows, negative_lse, mask=mask)

@@ -78,9 +78,9 @@ def gradient(
     if isinstance(run.problem.rule, Relation):
         parts = dense_gradient(own, others, gains, tables, wants_tau, run)
     elif is_fused(architecture(own.u.device), precision(own.u, aligned=False)[1], own.u.shape[1]):
-        parts = fused_gradient(own, others, gains, numbers, wants_tau, run)
+        parts = fused_gradient(own, others, gains, numbers, run)
     else:
-        parts = strip_gradient(own, others, gains, numbers, wants_tau, run)
+        parts = strip_gradient(own, others, gains, numbers, run)
     if run.problem.alignment == "minmax":
         minimum_gradient(own, numbers, gains.scales, parts[0], run)
     project_gradient(own, others, gains, parts, targets, dtau, run)

@@ -18,7 +18,8 @@ from .problem import PAD, Rows, Tables, TritonProblem
 STRIP_BYTES = 2**29  # at most, of one strip of G
 FEWEST_ROWS = 1024  # of a strip: products with fewer would leave multiprocessors without work
 MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
-Parts = tuple[Tensor, Tensor | None]  # (splits, N, D) of the gradient on the sphere, (splits, N) weighted gradient
+# (splits, N, D) of the gradient on the sphere; many positives, tau learned: (splits, N) weighted gradient
+Parts = tuple[Tensor, Tensor | None]
 
 
 class Gains(NamedTuple):
@@ -40,9 +41,7 @@ class Gains(NamedTuple):
         return self.own is None
 
 
-def gradient_tensors(
-    own: Rows, others: Rows, gains: Gains, out: Tensor, weighted_gradient: Tensor | None, run: Pass
-) -> dict[str, Any]:
+def gradient_tensors(own: Rows, others: Rows, gains: Gains, out: Tensor, run: Pass) -> dict[str, Any]:
     """Tensors of a backward kernel over pairs."""
     return {
         **pair_tensors(own, others, run),
@@ -50,7 +49,6 @@ def gradient_tensors(
         "col_gains": gains.others,
         "scales": gains.scales,
         "out": out,
-        "weighted_gradient": weighted_gradient,
     }
 
 
@@ -59,10 +57,9 @@ def weight_arguments(p: TritonProblem) -> dict[str, Any]:
     return {"alpha": p.alpha, "ALIGNMENT": p.alignment, "FIXED_MAXIMUM": p.fixed_maximum}
 
 
-def empty_parts(own: Rows, splits: int, wants_tau: bool) -> Parts:
+def empty_parts(own: Rows, splits: int) -> Tensor:
     """The output of a fused backward kernel."""
-    parts = own.vectors.new_empty(splits, own.pad, own.u.shape[1])
-    return parts, own.vectors.new_empty(splits, own.pad) if wants_tau else None
+    return own.vectors.new_empty(splits, own.pad, own.u.shape[1])
 
 
 def fused_configuration(
@@ -74,28 +71,30 @@ def fused_configuration(
     return pair_configuration(own, others, plan, programs, run, gains.transposed, BLOCK_D=width, **arguments)
 
 
-def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_tau: bool, run: Pass) -> Parts:
+def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Parts:
     """Rows with at most one positive."""
     plan = make_plan(own.n, others, own.u, "backward", run)
-    parts = empty_parts(own, plan.splits, wants_tau)
+    parts = empty_parts(own, plan.splits)
     run.launch(
         backward_kernel,
-        {**gradient_tensors(own, others, gains, *parts, run), "numbers": numbers},
+        {**gradient_tensors(own, others, gains, parts, run), "numbers": numbers},
         lambda: fused_configuration(own, others, gains, plan, run, weight_arguments(run.problem)),
     )
-    return parts
+    return parts, None
 
 
 def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, wants_tau: bool, run: Pass) -> Parts:
     """Rows with any number of positives."""
     plan = make_plan(own.n, others, own.u, "backward", run)
-    parts = empty_parts(own, plan.splits, wants_tau)
+    parts = empty_parts(own, plan.splits)
+    weighted_gradient = own.vectors.new_empty(plan.splits, own.pad) if wants_tau else None
+    tensors = {**gradient_tensors(own, others, gains, parts, run), "weighted_gradient": weighted_gradient}
     run.launch(
         backward_dense_kernel,
-        {**gradient_tensors(own, others, gains, *parts, run), **tables.by_name},
+        {**tensors, **tables.by_name},
         lambda: fused_configuration(own, others, gains, plan, run, {"threshold": run.problem.threshold}),
     )
-    return parts
+    return parts, weighted_gradient
 
 
 def strip_rows(rows: int, bytes_each: int) -> int:
@@ -105,15 +104,14 @@ def strip_rows(rows: int, bytes_each: int) -> int:
     return min(rows, max(PAD, fitting), max(FEWEST_ROWS, quarter))
 
 
-def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants_tau: bool, run: Pass) -> Parts:
+def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Parts:
     """Rows with at most one positive and a D too wide for registers: strips of G, and products by cuBLAS."""
     d, u = own.u.shape[1], own.u
     held = strip_rows(own.pad, others.pad * u.element_size())
     plan = make_plan(held, others, u, "strip", run)
     parts = own.vectors.new_empty(1, own.pad, d)
-    weighted_gradient = own.vectors.new_empty(plan.splits, own.pad) if wants_tau else None
     gradient_strip = u.new_empty(held, others.pad)
-    tensors = {**gradient_tensors(own, others, gains, gradient_strip, weighted_gradient, run), "numbers": numbers}
+    tensors = {**gradient_tensors(own, others, gains, gradient_strip, run), "numbers": numbers}
     for first in range(0, own.pad, held):
         count = min(held, own.pad - first)
         programs = count // plan.tile.rows * plan.splits
@@ -124,7 +122,7 @@ def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, wants
             partial(pair_configuration, own, others, plan, programs, run, gains.transposed, **more),
         )
         multiply(gradient_strip[:count], others.u, parts[0, first : first + count])
-    return parts, weighted_gradient
+    return parts, None
 
 
 def multiply(gradient_strip: Tensor, u: Tensor, out: Tensor) -> None:

@@ -23,7 +23,8 @@ ROW_MINIMUM = tl.constexpr(5)  # min_k S_ik (min-max)
 MISSING = tl.constexpr(6)  # f, scaled as weight.py needs it
 NEGATIVE_LSE = tl.constexpr(7)
 ROW_SUM = tl.constexpr(8)  # sum over the negatives of omega 2^(x - row_max) without the normaliser; 0 without negatives
-RISK = tl.constexpr(9)  # from this line on: risks, centred and scaled so that sum |x - y|^q = D - alpha
+MEAN_S = tl.constexpr(9)  # mean of S over the negatives, each weighing omega e^(S / tau)
+RISK = tl.constexpr(10)  # from this line on: risks, centred and scaled so that sum |x - y|^q = D - alpha
 # Lines of rules with many positives, which use neither ROW_ORIGIN, POSITIVE nor ROW_MINIMUM.
 COUNT = tl.constexpr(2)  # sum of the positives' weights
 POSITIVE_ROW_MAX = tl.constexpr(3)
@@ -39,11 +40,12 @@ PARTIAL_YW = tl.constexpr(5)
 PARTIAL_W = tl.constexpr(6)
 PARTIAL_W2 = tl.constexpr(7)
 PARTIAL_MINIMUM = tl.constexpr(8)
+PARTIAL_S = tl.constexpr(9)  # sum of S omega 2^(x - maximum) over the negatives
 PARTIAL_POSITIVE_SUM = tl.constexpr(2)  # many positives of weight w: sum of w 2^(x - maximum)
 PARTIAL_POSITIVE_MAX = tl.constexpr(3)
 PARTIAL_POSITIVE_S = tl.constexpr(4)  # sum of w S
 PARTIAL_POSITIVE_COUNT = tl.constexpr(5)  # sum of w
-PARTIALS = 9
+PARTIALS = 10
 
 # Lines of sums, (SUMS, programs) fp64: sums over one block of rows.
 SUM_CONTRASTIVE = tl.constexpr(0)  # sum_i log(1 + e^(negative_lse_i - positive_i))
@@ -73,9 +75,8 @@ GAIN_ROW_MAX = tl.constexpr(1)
 GAIN_POSITIVE = tl.constexpr(2)  # factor of the single positive; with many, of their exponentials
 GAIN_POSITIVE_ROW_MAX = tl.constexpr(3)
 GAIN_POSITIVE_SUM = tl.constexpr(4)  # factor of positive_sum
-GAIN_ROW_ORIGIN = tl.constexpr(5)  # single positive: the backward counts the row's S from here (temperature gradient)
-GAIN_AT_ORIGIN = tl.constexpr(6)  # sum_k A_ik origin_ik: dL/dS summed with every S replaced by its origin
-GAINS = 7
+GAIN_AT_ORIGIN = tl.constexpr(5)  # sum_k A_ik S_ik, A = dL/dS; with many positives with S replaced by its origin
+GAINS = 6
 
 # Entries of scales, (SCALES,) fp32: scalars of the backward pass.
 UNSCALE = tl.constexpr(0)  # gradients are computed 1 / unscale times too large, to fit half precision

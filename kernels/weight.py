@@ -66,28 +66,10 @@ def risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alp
 
 
 @triton.jit
-def mark_excluded(w, keep, RULE: tl.constexpr):
-    """W with a value no weight has where a pair is excluded; the functions below map it to a weight of 0."""
-    if RULE.norm == "softmax":
-        return tl.where(keep, w, -float("inf"))
-    if RULE.norm == "mean":
-        return tl.where(keep, w, -1.0)
-    return tl.where(keep, w, 0.0)
-
-
-@triton.jit
-def target_weight(w, RULE: tl.constexpr):
-    """The W of the target T = 1 - W: 0 where a pair is excluded."""
-    if RULE.norm == "none":
-        return w
-    return tl.maximum(w, 0.0)
-
-
-@triton.jit
 def negative_weight(w, numbers, RULE: tl.constexpr):
     """The W of the negatives' omega; where every W is 0, 1: the limit of W / mean W is 1."""
     if RULE.norm == "mean":
-        return tl.maximum(w + tl.load(numbers + ALL_EQUAL), 0.0)
+        return w + tl.load(numbers + ALL_EQUAL)
     return w
 
 
@@ -100,9 +82,13 @@ def fixed_maximum(scale, RULE: tl.constexpr):
 
 
 @triton.jit
-def exponents(s, w, scale, RULE: tl.constexpr, FIXED_MAXIMUM: tl.constexpr):
-    """x with omega e^(S / tau) = 2^x, up to the row's normaliser and to the factor of :func:`times_weight`."""
-    x = s * scale
+def exponents(t, w, scale, maximum, RULE: tl.constexpr, FIXED_MAXIMUM: tl.constexpr):
+    """x = t scale - maximum + log2 of the part of omega that is in the exponent.
+
+    omega e^(S / tau) is 2^(x + maximum), up to the row's normaliser and to the factor of :func:`times_weight`, for
+    ``scale`` the factor of t in S / tau log2 e.
+    """
+    x = t * scale - maximum
     if RULE.norm == "softmax":
         return x + w * LOG2E
     if RULE.norm == "uniform" or FIXED_MAXIMUM:

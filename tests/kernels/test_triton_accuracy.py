@@ -151,7 +151,7 @@ def test_small_batches_are_split_until_the_machine_is_full():
 
 
 def test_the_error_rule_notices_a_kernel_that_compares_a_row_with_itself(monkeypatch):
-    for module in ("forward", "backward_pair"):
+    for module in ("forward_pair", "backward_pair"):
         kernels = kernels_module(module)
         if not hasattr(kernels.is_excluded, "rewriter") and TRITON_DEVICE == "cuda":
             pytest.skip("compiled kernels keep what they were compiled from")
