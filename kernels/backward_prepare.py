@@ -4,11 +4,8 @@
     g_positive = -g_contrastive / N sigma(negative_lse - positive) + g_rows[0] + g_rows[1]
     GAIN_NEGATIVE = unit g_negative / (tau row_sum)        GAIN_POSITIVE = unit g_positive / tau
 
-The gradient of the temperature is -1/tau sum_k A_ik S_ik, A = dL/dS. With at most one positive the sum follows from
-the mean S of the negatives, which the forward knows: GAIN_AT_ORIGIN. With many positives the backward sums A_ik (S_ik -
-origin_i), the weighted gradient, and GAIN_AT_ORIGIN adds origin_i sum_k A_ik, which is exact: the exponentials of the
-backward, with another rounding of S / tau than the forward's, sum to g_negative only up to that rounding. The origin
-must be close to every S of noticeable weight: the row's maximum.
+The gradient of the temperature is -1/tau sum_k A_ik S_ik, A = dL/dS. The sum, GAIN_TAU, follows from the mean S of the
+negatives, and of the positives where there are many, each weighing its exponential, which the forward sums up.
 
 ``unit`` scales gradients to fit half precision: 256 N / (|g_contrastive| / tau + ...). The gradient of a pair is then
 at most some hundreds, and that of a typical pair, 1 / N of it, is a normal number.
@@ -24,29 +21,28 @@ from .memory_layout import (
     ALIGNMENT_CONSTANT,
     ALIGNMENT_PER_S,
     ALIGNMENT_PER_W,
-    COUNT,
-    GAIN_AT_ORIGIN,
     GAIN_MINIMUM,
     GAIN_NEGATIVE,
-    GAIN_ORIGIN,
     GAIN_POSITIVE,
     GAIN_POSITIVE_ROW_MAX,
     GAIN_POSITIVE_SUM,
     GAIN_ROW_MAX,
+    GAIN_TAU,
     MEAN_S,
     NEGATIVE_LSE,
-    ORIGIN,
     PAD,
     POSITIVE,
+    POSITIVE_MEAN_S,
     POSITIVE_ROW_MAX,
     POSITIVE_ROW_SUM,
+    POSITIVE_SUM,
     ROW_MAX,
     ROW_SUM,
     START,
     STRETCH,
     UNSCALE,
 )
-from .primitives import exponent_scale, load_temperature
+from .primitives import load_temperature
 
 UNIT = tl.constexpr(256.0)
 
@@ -129,17 +125,17 @@ def gains_kernel(
         s = tl.load(row_vectors + POSITIVE * n_pad + rows, mask=mask, other=0.0)
         share = contrastive / n / (1 + tl.exp(s / tau - negative_lse))
         # the contrastive term adds share to the negatives and subtracts it from the positive
-        at_origin = share * (mean_s - s) + negative * mean_s + positive * s
+        total = share * (mean_s - s) + negative * mean_s + positive * s
         negative += share
         positive -= share
     else:
         positive = 0.0 * negative
-        at_origin = negative * mean_s
+        total = negative * mean_s
     inside = rows < n_pad
     tl.store(gains + GAIN_NEGATIVE * n_pad + rows, tl.where(mask, negative * (unit / tau) / row_sum, 0.0), mask=inside)
     tl.store(gains + GAIN_ROW_MAX * n_pad + rows, row_max, mask=inside)
     tl.store(gains + GAIN_POSITIVE * n_pad + rows, tl.where(mask, positive * (unit / tau), 0.0), mask=inside)
-    tl.store(gains + GAIN_AT_ORIGIN * n_pad + rows, tl.where(mask, at_origin * (unit / tau), 0.0), mask=inside)
+    tl.store(gains + GAIN_TAU * n_pad + rows, tl.where(mask, total * (unit / tau), 0.0), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
         if ALIGNMENT != "":
@@ -183,10 +179,9 @@ def gains_dense_kernel(
     tl.store(gains + GAIN_POSITIVE_ROW_MAX * n_pad + rows, positive_row_max, mask=inside)
     linear = load_gradient(g_rows, 0, rows, mask, n)
     tl.store(gains + GAIN_POSITIVE_SUM * n_pad + rows, linear * (unit / tau), mask=inside)
-    total = linear * tl.load(row_vectors + COUNT * n_pad + rows, mask=mask, other=0.0)
-    origin = tl.load(numbers + ORIGIN)
-    at_origin = (negative * row_max + positive * positive_row_max) / exponent_scale(tau) + total * origin
-    tl.store(gains + GAIN_AT_ORIGIN * n_pad + rows, at_origin * (unit / tau), mask=inside)
+    total = negative * tl.load(row_vectors + MEAN_S * n_pad + rows, mask=mask, other=0.0)
+    total += positive * tl.load(row_vectors + POSITIVE_MEAN_S * n_pad + rows, mask=mask, other=0.0)
+    total += linear * tl.load(row_vectors + POSITIVE_SUM * n_pad + rows, mask=mask, other=0.0)
+    tl.store(gains + GAIN_TAU * n_pad + rows, total * (unit / tau), mask=inside)
     if tl.program_id(0) == 0:
         tl.store(scales + UNSCALE, 1 / unit)
-        tl.store(scales + GAIN_ORIGIN, origin)

@@ -2,7 +2,7 @@
 
     t_i  = sum of the parts + a_i z^_(i + shift) + a_(i - shift) z^_(i - shift)        a = GAIN_POSITIVE
     dz_i = (t_i - z^_i (z^_i . t_i)) / max(|z_i|, 1e-12)        without the projection where |z_i| < 1e-12
-    dtau = sum_i of  -1/tau (sum_k A_ik (S_ik - origin_i) + GAIN_AT_ORIGIN_i)        see :mod:`.backward_prepare`
+    dtau = sum_i of  -1/tau GAIN_TAU_i        see :mod:`.backward_prepare`
 
 Parts are added in order: two runs give the same bits.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .memory_layout import GAIN_AT_ORIGIN, GAIN_POSITIVE, INVERSE, INVERSE_NORM, PAD, UNSCALE
+from .memory_layout import GAIN_POSITIVE, GAIN_TAU, INVERSE, INVERSE_NORM, PAD, UNSCALE
 from .prepare import NORM_EPSILON
 from .primitives import load_temperature
 
@@ -35,7 +35,6 @@ def scaled_unit_rows(u, row_vectors, rows, gain, n_pad, D: tl.constexpr, COLUMNS
 @triton.jit(do_not_specialize=["first", "n", "n_blocks", "m", "m_blocks", "shift", "period"])
 def project_kernel(
     parts,  # [SPLITS, n_pad, D] fp32
-    weighted_gradient,  # [WEIGHTED_SPLITS, n_pad] sum_k A_ik (S_ik - origin_i), or None
     u,  # [n_pad, D]
     row_vectors,  # [lines, n_pad]
     other_u,  # [m_pad, D]
@@ -59,7 +58,6 @@ def project_kernel(
     width,
     POSITIVES: tl.constexpr,
     SPLITS: tl.constexpr,
-    WEIGHTED_SPLITS: tl.constexpr,
     D: tl.constexpr,
     COLUMNS: tl.constexpr,
     ROWS: tl.constexpr,
@@ -100,7 +98,5 @@ def project_kernel(
         tl.store(dq2 + target, dz.to(dq.dtype.element_ty), mask=(mask & (rows >= first))[:, None] & inside)
     if dtau is not None:
         tau = load_temperature(tau_pointer, tau)
-        weighted_sum = tl.load(own_gains + GAIN_AT_ORIGIN * n_pad + rows, mask=mask, other=0.0)
-        for split in tl.static_range(WEIGHTED_SPLITS):
-            weighted_sum += tl.load(weighted_gradient + split * n_pad + rows, mask=mask, other=0.0)
-        tl.store(dtau + rows, -weighted_sum * unscale / tau, mask=mask)
+        total = tl.load(own_gains + GAIN_TAU * n_pad + rows, mask=mask, other=0.0)
+        tl.store(dtau + rows, -total * unscale / tau, mask=mask)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forward_pair import add_pairs, no_sums, weighted_s
+from .forward_pair import add_pairs, no_sums
 from .lanes import merge_lanes
 from .memory_layout import (
     INVERSE,
@@ -161,18 +161,16 @@ def forward_kernel(
                 SPECIAL=False,
             )
 
-    row_sum, row_max, sum_s, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = sums
+    row_sum, row_max, sum_t, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = sums
     if FIXED_MAXIMUM:
-        row_sum, sum_s = tl.sum(row_sum, 1), tl.sum(sum_s, 1)
+        row_sum, sum_t = tl.sum(row_sum, 1), tl.sum(sum_t, 1)
         row_max = 0.0 * inverse + maximum
     else:
-        sum_s, _ = merge_lanes(sum_s, row_max)
-        row_sum, row_max = merge_lanes(row_sum, row_max)
-    sum_s = weighted_s(row_sum, sum_s, row_origin, scale, maximum, RULE, ALIGNMENT)
+        row_sum, row_max, sum_t = merge_lanes(row_sum, row_max, sum_t)
     out = partials + split.to(tl.int64) * LINES * n_pad + rows
     tl.store(out + PARTIAL_SUM * n_pad, row_sum)
     tl.store(out + PARTIAL_MAX * n_pad, row_max)
-    tl.store(out + PARTIAL_S * n_pad, sum_s)
+    tl.store(out + PARTIAL_S * n_pad, sum_t * inverse)
     tl.store(out + PARTIAL_NORMALISER * n_pad, tl.sum(normaliser, 1))
     if ALIGNMENT != "":
         tl.store(out + PARTIAL_Y2 * n_pad, tl.sum(sum_y2, 1))

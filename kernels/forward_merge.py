@@ -24,6 +24,7 @@ from .memory_layout import (
     PARTIAL_MINIMUM,
     PARTIAL_NORMALISER,
     PARTIAL_POSITIVE_COUNT,
+    PARTIAL_POSITIVE_E_S,
     PARTIAL_POSITIVE_MAX,
     PARTIAL_POSITIVE_S,
     PARTIAL_POSITIVE_SUM,
@@ -36,8 +37,10 @@ from .memory_layout import (
     PARTIAL_YW,
     PARTIALS,
     POSITIVE,
+    POSITIVE_MEAN_S,
     POSITIVE_ROW_MAX,
     POSITIVE_ROW_SUM,
+    POSITIVE_SUM,
     ROW_MAX,
     ROW_MINIMUM,
     ROW_ORIGIN,
@@ -210,11 +213,17 @@ def merge_dense_kernel(
     tl.store(row_vectors + ROW_MAX * n_pad + rows, row_max, mask=mask)
     tl.store(row_vectors + ROW_SUM * n_pad + rows, row_sum, mask=mask)
     tl.store(rows_out + 3 * n + rows, (row_max + tl.log2(row_sum)) * LN2, mask=mask)
+    _, sum_s = merge_parts(partials, PARTIAL_S, PARTIAL_MAX, rows, mask, n_pad, SPLITS)
+    tl.store(row_vectors + MEAN_S * n_pad + rows, tl.where(row_sum == 0, 0.0, sum_s / row_sum), mask=mask)
     row_max, row_sum = merge_parts(partials, PARTIAL_POSITIVE_SUM, PARTIAL_POSITIVE_MAX, rows, mask, n_pad, SPLITS)
     tl.store(row_vectors + POSITIVE_ROW_MAX * n_pad + rows, row_max, mask=mask)
     tl.store(row_vectors + POSITIVE_ROW_SUM * n_pad + rows, row_sum, mask=mask)
     tl.store(rows_out + n + rows, (row_max + tl.log2(row_sum)) * LN2, mask=mask)
-    tl.store(rows_out + rows, load_parts(partials, PARTIAL_POSITIVE_S, rows, mask, n_pad, SPLITS) / tau, mask=mask)
+    _, sum_s = merge_parts(partials, PARTIAL_POSITIVE_E_S, PARTIAL_POSITIVE_MAX, rows, mask, n_pad, SPLITS)
+    tl.store(row_vectors + POSITIVE_MEAN_S * n_pad + rows, tl.where(row_sum == 0, 0.0, sum_s / row_sum), mask=mask)
+    positive_sum = load_parts(partials, PARTIAL_POSITIVE_S, rows, mask, n_pad, SPLITS)
+    tl.store(row_vectors + POSITIVE_SUM * n_pad + rows, positive_sum, mask=mask)
+    tl.store(rows_out + rows, positive_sum / tau, mask=mask)
     count = load_parts(partials, PARTIAL_POSITIVE_COUNT, rows, mask, n_pad, SPLITS)
     tl.store(row_vectors + COUNT * n_pad + rows, count, mask=mask)
     tl.store(rows_out + 2 * n + rows, count, mask=mask)

@@ -34,8 +34,19 @@ def lane_sums(values):
 
 
 @triton.jit
-def merge_lanes(sums, maxima):
-    """(BLOCK_M,): the sum of sums 2^maxima as sum 2^maximum, and that maximum; -infinity where there is none."""
+def add_running(sums, maxima, weighted, x, factor, v):
+    """Online softmax: ``sums`` 2^``maxima`` and ``weighted`` 2^``maxima`` with a tile's e = factor 2^x and e v."""
+    x = by_lane(x)
+    higher = tl.maximum(maxima, tl.max(x, 2))
+    finite = tl.where(higher == -float("inf"), 0.0, higher)
+    e = tl.exp2(x - finite[:, :, None]) * by_lane(factor)
+    rescale = tl.exp2(maxima - finite)
+    return sums * rescale + tl.sum(e, 2), higher, weighted * rescale + tl.sum(e * by_lane(v), 2)
+
+
+@triton.jit
+def merge_lanes(sums, maxima, weighted):
+    """(BLOCK_M,): sum 2^maximum, maximum and weighted 2^maximum over the lanes; -infinity where there is no maximum."""
     maximum = tl.max(maxima, 1)
-    finite = tl.where(maximum == -float("inf"), 0.0, maximum)
-    return tl.sum(sums * tl.exp2(maxima - finite[:, None]), 1), maximum
+    rescale = tl.exp2(maxima - tl.where(maximum == -float("inf"), 0.0, maximum)[:, None])
+    return tl.sum(sums * rescale, 1), maximum, tl.sum(weighted * rescale, 1)

@@ -20,8 +20,9 @@ from .launch_cache import Configuration, Pass
 from .launch_plan import BLOCK, HELD, SMALL, Plan, make_plan, pair_configuration, pair_tensors
 from .memory_layout import Relation
 from .prepare import prepare_kernel
+from .prepare_features import padded_features, prepare_features_kernel
 from .prepare_risk import prepare_risk_kernel
-from .problem import PAD, Rows, Tables
+from .problem import PAD, Rows, Tables, padded_rows
 
 
 def prepare_rows(
@@ -93,6 +94,23 @@ def prepare_risks(
     run.launch(prepare_risk_kernel, tensors, configure)
 
 
+def prepare_features(features: Tensor, run: Pass) -> Tensor:
+    """Planes of features, (2 padded rows, padded features)."""
+    n, width = features.shape
+    padded = padded_features(width)
+    planes = features.new_empty(2 * padded_rows(n), padded, dtype=torch.float16)
+
+    def configure() -> Configuration:
+        columns = 1 << (padded - 1).bit_length()
+        at_once = max(1, min(PAD, HELD // columns))
+        n_pad = padded_rows(n)
+        arguments = {"n": n, "n_pad": n_pad, "width": width, "PADDED": padded, "COLUMNS": columns, "ROWS": at_once}
+        return Configuration(-(-n_pad // at_once), arguments, SMALL)
+
+    run.launch(prepare_features_kernel, {"features": features, "planes": planes}, configure)
+    return planes
+
+
 def forward(
     rows: Rows, cols: Rows, numbers: Tensor, tables: Tables, out: tuple[Tensor, Tensor, Tensor, Tensor], run: Pass
 ) -> None:
@@ -144,6 +162,7 @@ def partial_dense_statistics(rows: Rows, cols: Rows, tables: Tables, partials: T
             -(-p.n // plan.tile.rows) * plan.splits,
             run,
             threshold=p.threshold,
+            FIXED_MAXIMUM=p.fixed_maximum,
             PREFETCH=plan.tile.prefetch,
         ),
     )

@@ -18,7 +18,7 @@ from .backward_prepare import gains_dense_kernel, gains_kernel
 from .backward_project import project_kernel
 from .device import architecture, precision
 from .launch_cache import Configuration, Pass
-from .launch_gradient import Gains, Parts, dense_gradient, fused_gradient, strip_gradient
+from .launch_gradient import Gains, dense_gradient, fused_gradient, strip_gradient
 from .launch_plan import BLOCK, HELD, SMALL
 from .memory_layout import Relation
 from .problem import PAD, Rows, Tables
@@ -74,15 +74,14 @@ def gradient(
     run: Pass,
 ) -> None:
     """Gradient of the rows ``own`` into ``targets``; their parts of the temperature's into ``dtau``, if wanted."""
-    wants_tau = dtau is not None
     if isinstance(run.problem.rule, Relation):
-        parts = dense_gradient(own, others, gains, tables, wants_tau, run)
+        parts = dense_gradient(own, others, gains, tables, run)
     elif is_fused(architecture(own.u.device), precision(own.u, aligned=False)[1], own.u.shape[1]):
         parts = fused_gradient(own, others, gains, numbers, run)
     else:
         parts = strip_gradient(own, others, gains, numbers, run)
     if run.problem.alignment == "minmax":
-        minimum_gradient(own, numbers, gains.scales, parts[0], run)
+        minimum_gradient(own, numbers, gains.scales, parts, run)
     project_gradient(own, others, gains, parts, targets, dtau, run)
 
 
@@ -115,13 +114,13 @@ def project_gradient(
     own: Rows,
     others: Rows,
     gains: Gains,
-    parts: Parts,
+    parts: Tensor,
     targets: tuple[Tensor, Tensor | None],
     dtau: Tensor | None,
     run: Pass,
 ) -> None:
     """Sum the parts, add single positives, and go back from the sphere to z."""
-    p, (gradients, weighted_gradient), (dq, dq2) = run.problem, parts, targets
+    p, (dq, dq2) = run.problem, targets
 
     def configure() -> Configuration:
         d = own.u.shape[1]
@@ -138,8 +137,7 @@ def project_gradient(
             "period": p.m,
             "width": dq.shape[1],
             "POSITIVES": p.positive is not None,
-            "SPLITS": len(gradients),
-            "WEIGHTED_SPLITS": 0 if weighted_gradient is None else len(weighted_gradient),
+            "SPLITS": len(parts),
             "D": d,
             "COLUMNS": columns,
             "ROWS": at_once,
@@ -147,8 +145,7 @@ def project_gradient(
         return Configuration(-(-own.n // at_once), arguments, SMALL)
 
     tensors = {
-        "parts": gradients,
-        "weighted_gradient": weighted_gradient,
+        "parts": parts,
         "u": own.u,
         "row_vectors": own.vectors,
         "other_u": others.u,

@@ -18,8 +18,6 @@ from .problem import PAD, Rows, Tables, TritonProblem
 STRIP_BYTES = 2**29  # at most, of one strip of G
 FEWEST_ROWS = 1024  # of a strip: products with fewer would leave multiprocessors without work
 MIXED_PRODUCTS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)  # torch.mm(..., out_dtype=)
-# (splits, N, D) of the gradient on the sphere; many positives, tau learned: (splits, N) weighted gradient
-Parts = tuple[Tensor, Tensor | None]
 
 
 class Gains(NamedTuple):
@@ -47,7 +45,6 @@ def gradient_tensors(own: Rows, others: Rows, gains: Gains, out: Tensor, run: Pa
         **pair_tensors(own, others, run),
         "row_gains": gains.own,
         "col_gains": gains.others,
-        "scales": gains.scales,
         "out": out,
     }
 
@@ -55,6 +52,11 @@ def gradient_tensors(own: Rows, others: Rows, gains: Gains, out: Tensor, run: Pa
 def weight_arguments(p: TritonProblem) -> dict[str, Any]:
     """Arguments of backward kernels for rows with at most one positive."""
     return {"alpha": p.alpha, "ALIGNMENT": p.alignment, "FIXED_MAXIMUM": p.fixed_maximum}
+
+
+def relation_arguments(p: TritonProblem) -> dict[str, Any]:
+    """Arguments of kernels for rows with any number of positives."""
+    return {"threshold": p.threshold, "FIXED_MAXIMUM": p.fixed_maximum}
 
 
 def empty_parts(own: Rows, splits: int) -> Tensor:
@@ -71,30 +73,28 @@ def fused_configuration(
     return pair_configuration(own, others, plan, programs, run, gains.transposed, BLOCK_D=width, **arguments)
 
 
-def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Parts:
+def fused_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Tensor:
     """Rows with at most one positive."""
     plan = make_plan(own.n, others, own.u, "backward", run)
     parts = empty_parts(own, plan.splits)
     run.launch(
         backward_kernel,
-        {**gradient_tensors(own, others, gains, parts, run), "numbers": numbers},
+        {**gradient_tensors(own, others, gains, parts, run), "scales": gains.scales, "numbers": numbers},
         lambda: fused_configuration(own, others, gains, plan, run, weight_arguments(run.problem)),
     )
-    return parts, None
+    return parts
 
 
-def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, wants_tau: bool, run: Pass) -> Parts:
+def dense_gradient(own: Rows, others: Rows, gains: Gains, tables: Tables, run: Pass) -> Tensor:
     """Rows with any number of positives."""
     plan = make_plan(own.n, others, own.u, "backward", run)
     parts = empty_parts(own, plan.splits)
-    weighted_gradient = own.vectors.new_empty(plan.splits, own.pad) if wants_tau else None
-    tensors = {**gradient_tensors(own, others, gains, parts, run), "weighted_gradient": weighted_gradient}
     run.launch(
         backward_dense_kernel,
-        {**tensors, **tables.by_name},
-        lambda: fused_configuration(own, others, gains, plan, run, {"threshold": run.problem.threshold}),
+        {**gradient_tensors(own, others, gains, parts, run), **tables.by_name},
+        lambda: fused_configuration(own, others, gains, plan, run, relation_arguments(run.problem)),
     )
-    return parts, weighted_gradient
+    return parts
 
 
 def strip_rows(rows: int, bytes_each: int) -> int:
@@ -104,14 +104,14 @@ def strip_rows(rows: int, bytes_each: int) -> int:
     return min(rows, max(PAD, fitting), max(FEWEST_ROWS, quarter))
 
 
-def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Parts:
+def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: Pass) -> Tensor:
     """Rows with at most one positive and a D too wide for registers: strips of G, and products by cuBLAS."""
     d, u = own.u.shape[1], own.u
     held = strip_rows(own.pad, others.pad * u.element_size())
     plan = make_plan(held, others, u, "strip", run)
     parts = own.vectors.new_empty(1, own.pad, d)
     gradient_strip = u.new_empty(held, others.pad)
-    tensors = {**gradient_tensors(own, others, gains, gradient_strip, run), "numbers": numbers}
+    tensors = {**gradient_tensors(own, others, gains, gradient_strip, run), "scales": gains.scales, "numbers": numbers}
     for first in range(0, own.pad, held):
         count = min(held, own.pad - first)
         programs = count // plan.tile.rows * plan.splits
@@ -122,7 +122,7 @@ def strip_gradient(own: Rows, others: Rows, gains: Gains, numbers: Tensor, run: 
             partial(pair_configuration, own, others, plan, programs, run, gains.transposed, **more),
         )
         multiply(gradient_strip[:count], others.u, parts[0, first : first + count])
-    return parts, None
+    return parts
 
 
 def multiply(gradient_strip: Tensor, u: Tensor, out: Tensor) -> None:

@@ -25,10 +25,12 @@ NEGATIVE_LSE = tl.constexpr(7)
 ROW_SUM = tl.constexpr(8)  # sum over the negatives of omega 2^(x - row_max) without the normaliser; 0 without negatives
 MEAN_S = tl.constexpr(9)  # mean of S over the negatives, each weighing omega e^(S / tau)
 RISK = tl.constexpr(10)  # from this line on: risks, centred and scaled so that sum |x - y|^q = D - alpha
-# Lines of rules with many positives, which use neither ROW_ORIGIN, POSITIVE nor ROW_MINIMUM.
+# Lines of rules with many positives, which have no other use for these.
 COUNT = tl.constexpr(2)  # sum of the positives' weights
 POSITIVE_ROW_MAX = tl.constexpr(3)
 POSITIVE_ROW_SUM = tl.constexpr(5)
+POSITIVE_MEAN_S = tl.constexpr(6)  # mean of S over the positives, each weighing w e^(S / tau)
+POSITIVE_SUM = tl.constexpr(7)  # sum of w S
 
 # Lines of partials, (splits, PARTIALS, padded rows): sums over one part of a row's columns.
 PARTIAL_SUM = tl.constexpr(0)  # sum of omega 2^(x - maximum) over the negatives
@@ -45,6 +47,7 @@ PARTIAL_POSITIVE_SUM = tl.constexpr(2)  # many positives of weight w: sum of w 2
 PARTIAL_POSITIVE_MAX = tl.constexpr(3)
 PARTIAL_POSITIVE_S = tl.constexpr(4)  # sum of w S
 PARTIAL_POSITIVE_COUNT = tl.constexpr(5)  # sum of w
+PARTIAL_POSITIVE_E_S = tl.constexpr(6)  # sum of S w 2^(x - maximum)
 PARTIALS = 10
 
 # Lines of sums, (SUMS, programs) fp64: sums over one block of rows.
@@ -75,7 +78,7 @@ GAIN_ROW_MAX = tl.constexpr(1)
 GAIN_POSITIVE = tl.constexpr(2)  # factor of the single positive; with many, of their exponentials
 GAIN_POSITIVE_ROW_MAX = tl.constexpr(3)
 GAIN_POSITIVE_SUM = tl.constexpr(4)  # factor of positive_sum
-GAIN_AT_ORIGIN = tl.constexpr(5)  # sum_k A_ik S_ik, A = dL/dS; with many positives with S replaced by its origin
+GAIN_TAU = tl.constexpr(5)  # sum_k A_ik S_ik, A = dL/dS: -tau dL/dtau of the row
 GAINS = 6
 
 # Entries of scales, (SCALES,) fp32: scalars of the backward pass.
@@ -84,8 +87,7 @@ ALIGNMENT_CONSTANT = tl.constexpr(1)  # dL_d/dS of (i, k) and (k, i) together: c
 ALIGNMENT_PER_S = tl.constexpr(2)
 ALIGNMENT_PER_W = tl.constexpr(3)
 GAIN_MINIMUM = tl.constexpr(4)  # dL / d min S, both ways of a pair
-GAIN_ORIGIN = tl.constexpr(5)  # ORIGIN, for rules with many positives
-SCALES = 6
+SCALES = 5
 
 NO_SHIFT = 1 << 30  # stands for an absent shift: no column - row is that large
 

@@ -5,31 +5,47 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .primitives import LOG2E
+from . import prepare_features
+from .primitives import LOG2E, load_rows
 
-AT_ONCE = tl.constexpr(16)  # features per product
-
-
-@triton.jit
-def load_table(table, index, n, first, WIDTH: tl.constexpr):
-    """Columns first .. first + AT_ONCE of some rows of (n, WIDTH), zero outside."""
-    columns = first + tl.arange(0, AT_ONCE)
-    mask = (index < n)[:, None] & (columns < WIDTH)[None, :]
-    return tl.load(table + index.to(tl.int64)[:, None] * WIDTH + columns[None, :], mask=mask, other=0.0)
+AT_ONCE = tl.constexpr(prepare_features.AT_ONCE)
 
 
 @triton.jit
-def cosines(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
-    """Cosines of features (unit vectors) in exact fp32: all backends must agree on the threshold.
+def load_planes(planes, rows, first, n_pad, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+    """WIDTH features from ``first`` on of some rows: high and low planes."""
+    return load_rows(planes, rows, first, WIDTH, PADDED), load_rows(planes, rows + n_pad, first, WIDTH, PADDED)
 
-    A few columns per product, which stay in registers.
-    """
-    total = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
-    for first in range(0, WIDTH, AT_ONCE):
-        a = load_table(row_values, rows, n, first, WIDTH)
-        b = load_table(col_values, cols, m, first, WIDTH)
-        total = tl.dot(a, tl.trans(b), total, input_precision="ieee")
-    return total
+
+@triton.jit
+def load_features(row_values, rows, n_pad, RULE: tl.constexpr):
+    """The planes of a block of rows if one product takes all features; :func:`cosines` loads them otherwise."""
+    PADDED: tl.constexpr = RULE.width
+    if RULE.kind == "features" and PADDED <= AT_ONCE:
+        return load_planes(row_values, rows, 0, n_pad, PADDED, PADDED)
+    else:
+        return rows, rows
+
+
+@triton.jit
+def cosines(hi, lo, row_values, col_values, rows, cols, n_pad, m_pad, WIDTH: tl.constexpr):
+    """Cosines of features, unit vectors in the planes of :mod:`.prepare_features`; equal for (i, k) and (k, i)."""
+    if WIDTH <= AT_ONCE:
+        col_hi, col_lo = load_planes(col_values, cols, 0, m_pad, WIDTH, WIDTH)
+        # Triton makes a + b of products one chain of sums, which depends on the order of i and k; not so a - (-b).
+        corrections = tl.dot(hi, tl.trans(col_lo)) - -tl.dot(lo, tl.trans(col_hi))
+        return tl.dot(hi, tl.trans(col_hi), corrections)
+    else:
+        by_row = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
+        by_column = by_row
+        total = by_row
+        for first in range(0, WIDTH, AT_ONCE):
+            row_hi, row_lo = load_planes(row_values, rows, first, n_pad, AT_ONCE, WIDTH)
+            col_hi, col_lo = load_planes(col_values, cols, first, m_pad, AT_ONCE, WIDTH)
+            by_row = tl.dot(row_hi, tl.trans(col_lo), by_row)
+            by_column = tl.dot(row_lo, tl.trans(col_hi), by_column)
+            total = tl.dot(row_hi, tl.trans(col_hi), total)
+        return total + (by_row - -by_column)
 
 
 @triton.jit
@@ -53,14 +69,16 @@ def distance(row_values, col_values, rows, cols, n, m, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def classify(row_values, col_values, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
-    """Positives and negatives of a tile by labels or features, before exclusions."""
+def classify(cosine, row_labels, col_labels, rows, cols, n, m, threshold, RULE: tl.constexpr):
+    """Positives and negatives of a tile by labels or by cosines of features, 1 or 0 each, before exclusions.
+
+    Numbers, as masks that outlive a branch would be packed into registers and unpacked again.
+    """
     # Code after a return in a constant branch is compiled too, hence if and else.
     if RULE.kind == "labels":
-        positive = equal_labels(row_labels, col_labels, rows, cols, n, m)
-        return positive, ~positive
+        positive = tl.where(equal_labels(row_labels, col_labels, rows, cols, n, m), 1.0, 0.0)
+        return positive, 1 - positive
     else:
-        cosine = cosines(row_values, col_values, rows, cols, n, m, RULE.width)
         positive = cosine >= threshold
         negative = cosine < threshold
         if RULE.labelled:
@@ -68,7 +86,7 @@ def classify(row_values, col_values, row_labels, col_labels, rows, cols, n, m, t
             positive = positive | equal
             if not RULE.overlap:
                 negative = negative & ~equal
-        return positive, negative
+        return tl.where(positive, 1.0, 0.0), tl.where(negative, 1.0, 0.0)
 
 
 @triton.jit

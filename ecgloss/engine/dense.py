@@ -113,7 +113,7 @@ def _alignment_error(s: Tensor, rule: Rule, rows: Tensor, alignment: str) -> tup
     weight = rule.weight(rows, s.dtype)
     if alignment == "cosine":
         return s - 1 + weight, ()
-    low, high = s.aminmax()
+    low, high = s.amin(), s.amax()
     stretch, start = stretch_and_start(alignment, low, high)
     return stretch * (s - start) - 1 + weight, (low, high, stretch)
 

@@ -56,7 +56,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
     assert is_weighted(rule)
     scaled = similarities
     if alignment == "minmax":
-        low, high = similarities.aminmax()
+        low, high = similarities.amin(), similarities.amax()
         stretch, start = stretch_and_start(alignment, low, high)
         scaled = stretch * (similarities - start)
     target = 1 - rule.weight(rows, q.dtype)

@@ -50,7 +50,7 @@ def forward(
             launch.prepare_rows(others, own, cols, None, run)
         if rule.code.kind == Kind.RISK:
             _prepare_risks(rows, cols, numbers, side, rule, run)
-        launch.forward(rows, cols, numbers, _tables(side, run.problem), outputs[:4], run)
+        launch.forward(rows, cols, numbers, _tables(side, run), outputs[:4], run)
         run.end()
     return outputs
 
@@ -95,7 +95,7 @@ def backward(
         gradients = (q_dtype, k_dtype, *wanted)
         run = begin_pass("backward", u, (u, saved, *upstream), side, temperature, sizes, rule, gradients)
         rows, cols, numbers = _buffers(u, saved, run.problem)
-        tables = _tables(side, run.problem)
+        tables = _tables(side, run)
         gains, scales = launch_backward.make_gains(rows, numbers, upstream, run)
         if wanted[0] or wanted[1] or wanted[3]:
             by_row = saved.new_empty(n) if wanted[3] else None
@@ -186,13 +186,17 @@ def _fill_risks(weights: RiskWeights, rows: Any, cols: Any, numbers: Tensor, p: 
     numbers[memory_layout.ALL_EQUAL.value] = w.all_equal if w.alpha == 0 else 0.0
 
 
-def _tables(side: Side, p: Any) -> Any:
+def _tables(side: Side, run: Any) -> Any:
     """Side information of rows and of columns, for rules with many positives."""
+    p, values, column_values = run.problem, side.values, side.column_values
     if p.samples:
         return problem.Tables()
+    if getattr(p.rule, "kind", "") == "features":
+        tables = (None if x is None else launch.prepare_features(x, run) for x in (values, column_values))
+        values, column_values = tables
     if p.square:
-        return problem.Tables(side.values, side.values, side.row_labels, side.row_labels)
-    return problem.Tables(side.values, side.column_values, side.row_labels, side.column_labels)
+        return problem.Tables(values, values, side.row_labels, side.row_labels)
+    return problem.Tables(values, column_values, side.row_labels, side.column_labels)
 
 
 def _rowwise(x: Tensor) -> Tensor:

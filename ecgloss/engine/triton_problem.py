@@ -72,8 +72,8 @@ def begin_pass(
         wanted: Dtypes of the gradients, and which of them are computed.
     """
     tau = problem.read_temperature(temperature)
-    many = Kind(rule.code.kind).has_many_positives
-    fixed_maximum = not many and problem.has_fixed_maximum(rule.norm, rule.numbers.alpha, tau)
+    unbounded = rule.code.kind == Kind.GAUSSIAN  # weights as small as one likes
+    fixed_maximum = not unbounded and problem.has_fixed_maximum(rule.norm, rule.numbers.alpha, tau)
     key = (
         name,
         where.device,
@@ -138,5 +138,6 @@ def _rule(rule: RuleArguments, side: Side) -> Any:
         return memory_layout.Relation("labels")
     if code.kind == Kind.FEATURES:
         labelled = side.row_labels is not None
-        return memory_layout.Relation("features", code.width, labelled=labelled, overlap=bool(code.overlap))
+        width = kernels_module("prepare_features").padded_features(code.width)
+        return memory_layout.Relation("features", width, labelled=labelled, overlap=bool(code.overlap))
     return memory_layout.Relation("gaussian", code.width)

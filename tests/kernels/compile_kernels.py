@@ -26,7 +26,7 @@ SHARED_LIMIT = {"sm80": 166_912, "sm89": 101_376, "sm90": 232_448, "sm100": 232_
 TENSOR_COLUMNS = 512  # of tensor memory, which sm100 has
 PRODUCTS = {"bf16": "half", "fp16": "half", "fp32": "ieee", "tf32": "tensor"}  # tf32: fp32 below the highest precision
 POINTERS = {
-    "*fp32": {"row_vectors", "col_vectors", "numbers", "scales", "partials", "out", "weighted_gradient", "row_gains"}
+    "*fp32": {"row_vectors", "col_vectors", "numbers", "scales", "partials", "out", "row_gains"}
     | {"col_gains", "tau_pointer", "row_values", "col_values"},
     "*i64": {"row_labels", "col_labels"},
 }
@@ -97,7 +97,7 @@ def rules() -> dict[str, tuple[Any, str]]:
         "clef official": (weights("softmax", 1, 2, False, False, "multiply"), "minmax"),
         "clef mean": (weights("mean", 1, 2, True, False, "revert"), "cosine"),
         "labels": (relation("labels"), ""),
-        "features": (relation("features", width=50, labelled=True), ""),
+        "features": (relation("features", width=64, labelled=True), ""),
         "gaussian": (relation("gaussian", 2), ""),
     }
 
@@ -160,18 +160,17 @@ def _function(kernel: Kernel) -> tuple[Any, dict[str, Any]]:
     constants: dict[str, Any] = {"RULE": rule, "PRECISION": "ieee"}
     if kernel.dtype == "tf32":
         constants["PRECISION"] = "tf32x3" if alignment else "tf32"
+    constants["FIXED_MAXIMUM"] = kernel.temperature != "device" and kernel.rule != "gaussian"
     if kernel.temperature != "device":
         constants["tau_pointer"] = None
     if dense:
         absent = {"labels": ("row_values", "col_values"), "gaussian": ("row_labels", "col_labels")}
         constants |= dict.fromkeys(absent.get(rule.kind, ()))
     else:
-        constants |= {"FIXED_MAXIMUM": kernel.temperature != "device", "ALIGNMENT": alignment}
+        constants["ALIGNMENT"] = alignment
     if kernel.step != "forward":
         absent_gains = {"both": (), "rows": ("col_gains",), "columns": ("row_gains",)}[kernel.gains]
         constants |= dict.fromkeys(absent_gains)
-        if kernel.temperature == "constant":
-            constants["weighted_gradient"] = None
     module = "backward_strip" if kernel.step == "strip" else f"{kernel.step}_dense" if dense else kernel.step
     return getattr(kernels_module(module), f"{module}_kernel"), constants
 
@@ -180,6 +179,8 @@ def _type(name: str, kernel: Kernel) -> str:
     """The type of an argument in a signature."""
     if name in ("u_rows", "u_cols") or (name == "out" and kernel.step == "strip"):
         return "*fp32" if kernel.dtype == "tf32" else f"*{kernel.dtype}"
+    if name in ("row_values", "col_values") and kernel.rule == "features":
+        return "*fp16"  # planes
     for kind, names in POINTERS.items():
         if name in names:
             return kind
