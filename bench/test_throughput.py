@@ -16,10 +16,11 @@ import machine
 import memory
 import pytest
 import torch
-from cases import CASES, DTYPES, Case, inputs
+from cases import CASES, DTYPES, HALF, Case, inputs
 from gate import LARGEST_N, check_at_full_size, gate, small
 from graphs import captured, worth_a_graph
 from kernel_gates import KernelGates
+from roofline.predictions import predicted, this_architecture
 from timing import EFFORT, Call, T, attempt, clock, interleaved, release, sample, spread
 from variants import COMPILED, KERNELS, PEERS, PLAIN, build, missing, names, step
 
@@ -60,6 +61,8 @@ def test_forward_backward(
     info["peak_mib"] = peak if device == "cuda" else memory.on_cpu(case, variant).mib
     if device == "cuda" and worth_a_graph(variant, milliseconds, peak):
         info |= as_a_graph(case, variant, device)
+    if device == "cuda" and variant == KERNELS and case.dtype == HALF:
+        info |= {"predicted": predicted(case.loss, case.n, case.d, this_architecture())}
     for name, rate in machine.rate(case, variant, device).items() if variant not in PEERS else ():
         flop = case.products(device) * 2 * n**2 * d
         seconds = info.get("graph", {"median": milliseconds})["median"] / 1000

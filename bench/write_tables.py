@@ -23,6 +23,7 @@ from ecgloss._files import read_json, write_json, write_text
 COLUMNS = (
     *("loss", "dtype", "N", "D", "variant", "ms (quartiles; rounds)", "as a CUDA graph, ms (quartiles; rounds)"),
     *("speed, plain = 1", "speed, best peer = 1", "peak MiB", "products", "% of peak rate"),
+    *("predicted ms (model)", "measured / predicted"),
 )
 
 
@@ -49,6 +50,9 @@ def results_table(found: Sequence[Figure]) -> str:
         cells += ["-" if other is None else f"{speed(f, other):.3g}" for other in others]
         cells += ["-" if own.get("peak_mib") is None else f"{own['peak_mib']:,.0f}"]
         cells += ["-", "-"] if share is None else [f"{own['products']}", f"{100 * share:.3g}"]
+        model = own.get("predicted")
+        reached = graph["median"] if graph else f.median
+        cells += ["-", "-"] if model is None else [f"{model:.3g}", f"{reached / model:.3g}"]
         rows.append(cells)
     shown = [k for k in range(len(COLUMNS)) if any(row[k] != "-" for row in rows)]
     lines = [[COLUMNS[k] for k in shown], ["---"] * len(shown), *([row[k] for k in shown] for row in rows)]
@@ -102,4 +106,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--keep", action="store_true")
     given = parser.parse_args()
-    print(f"written: {write(read_json(given.run), given.out, given.keep)}")
+    run = read_json(given.run)
+    for f in figures(run):
+        if (model := f.info.get("predicted")) is not None:
+            reached = f.graph or f.median
+            print(f"{f.case}: predicted {model:.3g} ms (a model), measured {reached:.3g}, ratio {reached / model:.2f}")
+    print(f"written: {write(run, given.out, given.keep)}")

@@ -90,11 +90,7 @@ def forward_kernel(
     inverse = load_vector(row_vectors, INVERSE, rows, n_pad)
     a = load_rows(u_rows, rows, 0, BLOCK_K, D)
 
-    row_origin = 0.0 * inverse
-    if ALIGNMENT == "cosine":
-        row_origin += 1
-    if ALIGNMENT == "minmax":
-        row_origin = load_vector(row_vectors, ROW_ORIGIN, rows, n_pad)
+    row_origin = load_origin(row_vectors, rows, n_pad, inverse, ALIGNMENT)
     maximum = 0.0 * scale
     if FIXED_MAXIMUM:
         maximum = fixed_maximum(scale, RULE)
@@ -161,22 +157,47 @@ def forward_kernel(
                 SPECIAL=False,
             )
 
+    store_totals(partials, split, rows, n_pad, row_totals(sums, maximum, FIXED_MAXIMUM), inverse, ALIGNMENT)
+
+
+@triton.jit
+def load_origin(row_vectors, rows, n_pad, inverse, ALIGNMENT: tl.constexpr):
+    """The value from which S of some rows is counted; for "cosine" 1."""
+    if ALIGNMENT == "minmax":
+        return load_vector(row_vectors, ROW_ORIGIN, rows, n_pad)
+    if ALIGNMENT == "cosine":
+        return 0.0 * inverse + 1
+    return 0.0 * inverse
+
+
+@triton.jit
+def row_totals(sums, maximum, FIXED_MAXIMUM: tl.constexpr):
+    """The sums over all lanes, (BLOCK_M,) each, in the order of ``sums``."""
     row_sum, row_max, sum_t, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = sums
     if FIXED_MAXIMUM:
         row_sum, sum_t = tl.sum(row_sum, 1), tl.sum(sum_t, 1)
-        row_max = 0.0 * inverse + maximum
+        row_max = 0.0 * row_sum + maximum
     else:
         row_sum, row_max, sum_t = merge_lanes(row_sum, row_max, sum_t)
+    sum_y, sum_y2, sum_yw = tl.sum(sum_y, 1), tl.sum(sum_y2, 1), tl.sum(sum_yw, 1)
+    sum_w, sum_w2 = tl.sum(sum_w, 1), tl.sum(sum_w2, 1)
+    return row_sum, row_max, sum_t, tl.sum(normaliser, 1), sum_y, sum_y2, sum_yw, sum_w, sum_w2, tl.min(minimum, 1)
+
+
+@triton.jit
+def store_totals(partials, split, rows, n_pad, totals, inverse, ALIGNMENT: tl.constexpr):
+    """The sums over one part of the columns of some rows, from those of :func:`row_totals`."""
+    row_sum, row_max, sum_t, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = totals
     out = partials + split.to(tl.int64) * LINES * n_pad + rows
     tl.store(out + PARTIAL_SUM * n_pad, row_sum)
     tl.store(out + PARTIAL_MAX * n_pad, row_max)
     tl.store(out + PARTIAL_S * n_pad, sum_t * inverse)
-    tl.store(out + PARTIAL_NORMALISER * n_pad, tl.sum(normaliser, 1))
+    tl.store(out + PARTIAL_NORMALISER * n_pad, normaliser)
     if ALIGNMENT != "":
-        tl.store(out + PARTIAL_Y2 * n_pad, tl.sum(sum_y2, 1))
+        tl.store(out + PARTIAL_Y2 * n_pad, sum_y2)
     if ALIGNMENT == "minmax":
-        tl.store(out + PARTIAL_Y * n_pad, tl.sum(sum_y, 1))
-        tl.store(out + PARTIAL_YW * n_pad, tl.sum(sum_yw, 1))
-        tl.store(out + PARTIAL_W * n_pad, tl.sum(sum_w, 1))
-        tl.store(out + PARTIAL_W2 * n_pad, tl.sum(sum_w2, 1))
-        tl.store(out + PARTIAL_MINIMUM * n_pad, tl.min(minimum, 1))
+        tl.store(out + PARTIAL_Y * n_pad, sum_y)
+        tl.store(out + PARTIAL_YW * n_pad, sum_yw)
+        tl.store(out + PARTIAL_W * n_pad, sum_w)
+        tl.store(out + PARTIAL_W2 * n_pad, sum_w2)
+        tl.store(out + PARTIAL_MINIMUM * n_pad, minimum)

@@ -21,7 +21,12 @@ from .weight import exponents, negative_weight, times_weight
 @triton.jit
 def no_sums(BLOCK_M: tl.constexpr):
     """Sums of no tiles: row_sum, row_max, e t, normaliser, y, y^2, y w, w, w^2 and the least y."""
-    zeros = no_lanes(BLOCK_M)
+    return sums_from(no_lanes(BLOCK_M))
+
+
+@triton.jit
+def sums_from(zeros):
+    """Sums of no tiles from (BLOCK_M, LANES) zeros."""
     infinity = zeros + float("inf")
     return zeros, -infinity, zeros, zeros, zeros, zeros, zeros, zeros, zeros, infinity
 

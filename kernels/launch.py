@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import memory_layout
+from . import launch_gluon, memory_layout
 from .forward import forward_kernel
 from .forward_dense import forward_dense_kernel
 from .forward_finish import finish_kernel
@@ -115,13 +115,16 @@ def forward(
     rows: Rows, cols: Rows, numbers: Tensor, tables: Tables, out: tuple[Tensor, Tensor, Tensor, Tensor], run: Pass
 ) -> None:
     """Fill ``out``: loss, contrastive term, alignment term and the statistics of the rows, (4, N)."""
-    plan = make_plan(rows.n, cols, rows.u, "forward", run)
+    many = isinstance(run.problem.rule, Relation)
+    by_gluon = not many and launch_gluon.is_wanted(rows, run)
+    plan = launch_gluon.make_plan(rows, cols, run) if by_gluon else make_plan(rows.n, cols, rows.u, "forward", run)
     partials = rows.vectors.new_empty(plan.splits, memory_layout.PARTIALS, rows.pad)
-    if isinstance(run.problem.rule, Relation):
+    if many:
         partial_dense_statistics(rows, cols, tables, partials, plan, run)
         merge_dense(rows, partials, out[3], run)
     else:
-        partial_statistics(rows, cols, numbers, partials, plan, run)
+        sum_parts = launch_gluon.partial_statistics if by_gluon else partial_statistics
+        sum_parts(rows, cols, numbers, partials, plan, run)
         sums = rows.vectors.new_empty(memory_layout.SUMS, rows.blocks, dtype=torch.float64)
         merge_rows(rows, numbers, partials, sums, out[3], run)
         finish(numbers, sums, out, run)

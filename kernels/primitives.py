@@ -21,13 +21,13 @@ def load_temperature(pointer, value):
     """tau: behind the pointer (on the GPU), or the value where there is no pointer."""
     if pointer is not None:
         return tl.load(pointer).to(tl.float32)
-    return tl.full([], value, tl.float32)
+    return tl.cast(value, tl.float32)
 
 
 @triton.jit
 def exponent_scale(tau):
     """log2(e) / tau."""
-    return tl.full([], LOG2E, tl.float32) / tau
+    return LOG2E / tau
 
 
 @triton.jit

@@ -14,7 +14,7 @@ The columns of the table, named in its first line:
 The first line that fits is used. For a D above the max_D of every "backward" line the gradient comes from strips of G:
 a fused kernel would compute S again for every block of D. Rules with many positives do that, they have no strips.
 
-The lines of sm90 with 16-bit products up to D = 512 were chosen by measurement on an H200, the others by arithmetic.
+The lines of sm90 with 16-bit products were chosen by measurement on an H100 or H200, the others by arithmetic.
 tests/kernels/test_aot.py checks that every tile compiles without spills.
 """
 
@@ -38,23 +38,28 @@ sm80,sm89            backward-dense          half         9999   32   32    64  
 
 sm90                 forward-weighted        half          128   64   64  9999     -     4      2      2        -
 sm90                 forward-moments         half          128   64   64  9999     -     4      2      2        -
-sm90                 forward                 half          128  128   64  9999     -     4      3      2        -
-sm90                 forward-weighted        half          256  128   64  9999     -     8      3      1        3
+sm90                 forward                 half          128  128   64  9999     -     8      3      2        3
+sm90                 forward-weighted        half          256   64   64  9999     -     4      2      2        -
 sm90                 forward-moments         half          256   64   64  9999     -     4      2      2        -
-sm90                 forward                 half          256  128  128  9999     -     8      2      1        2
+sm90                 forward                 half          256  128  128  9999     -     8      2      1        -
 sm90                 forward-weighted        half          512  128   32  9999     -     8      2      1        -
 sm90                 forward-moments         half          512  128   32  9999     -     8      2      1        -
-sm90                 forward                 half          512  128  128    64     -     8      3      1        -
-sm90                 forward,forward-moments half         9999  128   64    64     -     8      3      1        -
-sm90                 backward-weighted       half          128  128   64  9999  9999     8      3      1        -
-sm90                 backward-weighted       half          256  128   32  9999  9999     8      3      1        -
+sm90                 forward                 half         9999  128  128    64     -     8      4      1        -
+sm90                 forward-weighted        half         9999  128   64    64     -     8      3      1        -
+sm90                 forward-moments         half         9999  128   64    64     -     8      3      1        -
+sm90                 backward-weighted       half          128   64   64  9999  9999     4      3      2        -
+sm90                 backward-weighted       half          256   64   32  9999  9999     4      3      2        -
 sm90                 backward                half          128   64   64  9999  9999     4      3      3        -
 sm90                 backward                half          256  128   64  9999  9999     8      3      1        -
-sm90                 strip                   half         9999   64   64    64     -     8      3      1        -
+sm90                 strip-weighted          half         9999  128   64    64     -     8      3      1        -
+sm90                 strip                   half         9999  128  128    64     -     8      4      1        -
+sm90                 forward-labels          half          128   64   64  9999     -     4      3      2        -
 sm90                 forward-labels          half          256   64   64  9999     -     4      2      2        -
-sm90                 backward-labels         half          128   64   32  9999  9999     4      2      2        -
-sm90                 backward-labels         half          256  128   32  9999  9999     8      2      1        -
-sm90                 backward-features       half          256   64   32  9999  9999     8      2      1        -
+sm90                 forward-features        half          128   64   64  9999     -     4      2      2        -
+sm90                 forward-features        half          256  128   64  9999     -     8      2      1        2
+sm90                 backward-labels         half          256   64   64  9999  9999     4      2      2        -
+sm90                 backward-features       half          128  128   64  9999  9999     8      3      1        -
+sm90                 backward-features       half          256  128   32  9999  9999     8      3      1        -
 sm90                 backward-dense          half         9999   64   32    64   128     8      2      1        -
 
 sm100                forward                 half          256  128   64  9999     -     8      2      1        -

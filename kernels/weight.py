@@ -37,11 +37,9 @@ def reliability(row_vectors, col_vectors, rows, cols, n_pad, m_pad):
 
 
 @triton.jit
-def risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE: tl.constexpr):
-    """W of a tile before exclusions (of a sample with itself it is not 0 here); 1 for the uniform rule."""
-    if RULE.norm == "uniform":
-        return tl.full([rows.shape[0], cols.shape[0]], 1.0, tl.float32)
-    t = tl.zeros([rows.shape[0], cols.shape[0]], dtype=tl.float32)
+def risk_distance(row_vectors, col_vectors, rows, cols, n_pad, m_pad, RULE: tl.constexpr):
+    """t of a tile, before it is cut."""
+    t = 0.0
     RISKS: tl.constexpr = RULE.risks  # triton 3.6 does not take RULE.risks itself for a constant
     for dimension in tl.static_range(RISKS):
         x = load_vector(row_vectors, RISK + dimension, rows, n_pad)
@@ -51,18 +49,29 @@ def risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alp
             t += difference * difference
         else:
             t += tl.abs(difference)
-    if RULE.clip:
-        t = tl.where(t > 1 - alpha, 1 - alpha, t)
-    if RULE.unknown:
-        t = tl.where(t == t, t, tl.load(numbers + NEUTRAL))
-    w = t + alpha
-    if RULE.reliability == "none":
-        return w
-    m = reliability(row_vectors, col_vectors, rows, cols, n_pad, m_pad)
-    if RULE.reliability == "multiply":
-        return w * m
-    fallback = tl.load(numbers + FALLBACK)
-    return fallback + m * (w - fallback)
+    return t
+
+
+@triton.jit
+def risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE: tl.constexpr):
+    """W of a tile before exclusions (of a sample with itself it is not 0 here); 1 for the uniform rule."""
+    # Code after a return in a constant branch is compiled too, hence if and else.
+    if RULE.norm == "uniform":
+        return tl.full([rows.shape[0], cols.shape[0]], 1.0, tl.float32)
+    else:
+        t = risk_distance(row_vectors, col_vectors, rows, cols, n_pad, m_pad, RULE)
+        if RULE.clip:
+            t = tl.where(t > 1 - alpha, 1 - alpha, t)
+        if RULE.unknown:
+            t = tl.where(t == t, t, tl.load(numbers + NEUTRAL))
+        w = t + alpha
+        if RULE.reliability == "none":
+            return w
+        m = reliability(row_vectors, col_vectors, rows, cols, n_pad, m_pad)
+        if RULE.reliability == "multiply":
+            return w * m
+        fallback = tl.load(numbers + FALLBACK)
+        return fallback + m * (w - fallback)
 
 
 @triton.jit

@@ -93,7 +93,7 @@ EXPECTED = {
     },
     "clef mean": {"prepare_risk", "forward", "merge_rows", "finish", "gains", "backward"},
     "risk queue, none": {"prepare_risk", "forward", "merge_rows", "finish", "gains", "backward"},
-    "features or labels": {"forward_dense", "merge_dense", "gains_dense", "backward_dense"},
+    "features or labels": {"prepare_features", "forward_dense", "merge_dense", "gains_dense", "backward_dense"},
     "gaussian, columns": {"forward_dense", "merge_dense", "gains_dense", "backward_dense"},
 }
 

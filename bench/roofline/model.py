@@ -1,0 +1,133 @@
+"""Clocks and milliseconds of a kernel, from its counts: a model, never a measurement.
+
+A program multiplies (the longest of the product's operations and the shared memory it reads), waits, and then does the
+rest of a tile, the epilogue (the longest pipe, or the issue of its instructions): ``serial`` is the sum. Programs that
+share a multiprocessor fill each other's gaps, up to the longest pipe of all: ``overlapped``. So k programs on a
+multiprocessor take the larger of ``overlapped`` and serial / k. Latencies come on top.
+
+Clocks are those of one multiprocessor per 128 pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .chips import (
+    BANK,
+    CHIPS,
+    CUBLAS_SHARE,
+    INTEGER,
+    L2,
+    LANES,
+    MOST_WARPS,
+    REGISTERS,
+    RESERVED_SHARED,
+    SCHEDULERS,
+    SPECIAL,
+    WARP,
+)
+from .counts import Counts
+
+PAIRS = SCHEDULERS * WARP  # 128: one pair per thread of the four schedulers
+BINDING = ("mma", "shared", "mufu", "fma", "alu", "imad", "issue", "l2")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A compiled kernel and what was counted in it.
+
+    Attributes:
+        kernel: What was compiled (``compile_kernels.Kernel``).
+        tile: Its tile.
+        registers: Per thread.
+        spills: Bytes of a thread's stack.
+        shared: Bytes per program.
+        counts: Of one warp and turn.
+    """
+
+    kernel: Any
+    tile: Any
+    registers: int
+    spills: int
+    shared: int
+    counts: Counts
+
+    @property
+    def per_multiprocessor(self) -> int:
+        """Programs that fit on a multiprocessor at once."""
+        warps = self.tile.warps
+        by_registers = REGISTERS // (math.ceil(self.registers / 8) * 8 * WARP * warps)
+        by_memory = CHIPS[self.kernel.architecture].shared_memory // (self.shared + RESERVED_SHARED)
+        return int(min(by_registers, by_memory, MOST_WARPS // warps))
+
+    def per_pair(self) -> dict[str, float]:
+        """Thread instructions per pair, by pipe; "all": their sum."""
+        scale = self.tile.warps * WARP / (self.tile.rows * self.tile.columns)
+        found = {name: count * scale for name, count in self.counts.pipes().items()}
+        return found | {"all": self.counts.total * scale}
+
+    def copied(self) -> float:
+        """Bytes of embeddings that a tile copies from L2: its columns, and its rows if they are not held."""
+        t, d, size = self.tile, self.kernel.width, 2
+        held = t.depth == d
+        again = self.kernel.step == "backward" and not (held and t.width == d)
+        return float(size * (t.columns * d + (0 if held else t.rows * d) + (t.columns * t.width if again else 0)))
+
+    def clocks(self) -> dict[str, float]:
+        """Lower bounds by pipe, and what follows from them."""
+        c, pipes, chip = self.counts, self.counts.pipes(), CHIPS[self.kernel.architecture]
+        pairs = self.tile.rows * self.tile.columns
+        scale = self.tile.warps * PAIRS / pairs
+
+        def lanes(name: str) -> float:
+            return pipes[name] * WARP * scale
+
+        feeding = pipes["tensor"] + min(pipes["uniform"], 4 * pipes["tensor"])
+        if c.opcodes["HMMA"]:
+            feeding = pipes["tensor"] + c.opcodes["LDSM"]
+        found = {
+            "tensor": c.operations * scale / chip.tensor,
+            "mma": c.tensor_clocks * scale,
+            "shared": (c.operand_bytes + c.shared_bytes) * scale / BANK,
+            "mufu": lanes("mufu") / SPECIAL,
+            "fma": (lanes("fma") + (lanes("imad") if chip.fp32 == 2 * INTEGER else 0)) / chip.fp32,
+            "imad": lanes("imad") / INTEGER,
+            "alu": lanes("alu") / INTEGER,
+            "lanes": (lanes("shared") + lanes("global") + lanes("shuffle")) / LANES,
+            "issue": c.total * scale / SCHEDULERS,
+            "l2": self.copied() * PAIRS / pairs / L2,
+        }
+        found["overlapped"] = max(found[name] for name in BINDING)
+        if c.opcodes["HMMA"]:  # fragments are read before they are multiplied
+            found["mma"] = max(found["mma"], c.operand_bytes * scale / BANK)
+        rest = [found[name] for name in ("mufu", "fma", "imad", "alu", "lanes")]
+        issue = found["issue"] - feeding * scale / SCHEDULERS
+        found["epilogue"] = max(*rest, issue, c.shared_bytes * scale / BANK)
+        found["serial"] = found["mma"] + found["epilogue"]
+        found["predicted"] = max(found["overlapped"], found["serial"] / max(1, self.per_multiprocessor))
+        return found
+
+    def binds(self) -> str:
+        """The longest pipe."""
+        clocks = self.clocks()
+        return max(BINDING, key=clocks.__getitem__)
+
+    def milliseconds(self, n: int, choose_splits: Callable[[int, int, int, int], int], strip_rows: int) -> float:
+        """Of all launches over n x n pairs; with strips of G also those of cuBLAS and of their way through memory."""
+        t, d, chip = self.tile, self.kernel.width, CHIPS[self.kernel.architecture]
+        held = min(n, strip_rows) if self.kernel.step == "strip" else n
+        programs = math.ceil(held / t.rows) * (d // t.width if self.kernel.step == "backward" else 1)
+        numbers = d if self.kernel.step == "backward" else 10
+        tiles = math.ceil(n / t.columns)
+        splits = choose_splits(programs, tiles, t.occupancy * chip.multiprocessors, 4 * held * numbers)
+        at_once = max(1, self.per_multiprocessor)
+        rounds = math.ceil(programs * splits / (chip.multiprocessors * at_once))
+        turns = math.ceil(tiles / splits) * rounds * at_once * math.ceil(n / held)
+        found = self.clocks()["predicted"] * t.rows * t.columns / PAIRS * turns / chip.ghz / 1e6
+        if self.kernel.step == "strip":
+            peak = chip.multiprocessors * chip.ghz * 1e9 * chip.tensor
+            found += 1e3 * (2 * n * n * d / (CUBLAS_SHARE * peak) + 2 * 2 * n * n / chip.memory)
+        return found
