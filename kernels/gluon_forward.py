@@ -24,6 +24,8 @@ from .memory_layout import INVERSE, PAD
 from .primitives import column_range, exponent_scale, is_special, load_temperature, load_vector, program_tile
 from .weight import fixed_maximum, risk_weight
 
+# Renamed between Triton 3.6 and 3.9.
+copy_to_shared = getattr(async_copy, "async_load", None) or async_copy.async_copy_global_to_shared
 RUNTIME = ["n", "m", "n_blocks", "m_blocks", "shift_0", "shift_1", "period", "splits", "square", "normal_columns"]
 
 
@@ -32,7 +34,7 @@ def copy_rows(slot, u, row, D: gl.constexpr, LAYOUT: gl.constexpr):
     """Start to copy rows row, row + 1, .. of u (rows, D) into a slot of shared memory."""
     rows = row + gl.arange(0, slot.shape[0], gl.SliceLayout(1, LAYOUT))
     width = gl.arange(0, D, gl.SliceLayout(0, LAYOUT))
-    async_copy.async_copy_global_to_shared(slot, u + (rows.to(gl.int64)[:, None] * D + width[None, :]))
+    copy_to_shared(slot, u + (rows.to(gl.int64)[:, None] * D + width[None, :]))
 
 
 @gluon.jit

@@ -13,7 +13,7 @@ from torch import Tensor
 from .device import architecture, choose_splits, processors
 from .launch_cache import Configuration, Pass
 from .launch_plan import Plan, pair_configuration, pair_tensors
-from .memory_layout import PARTIALS
+from .memory_layout import PARTIALS, Weights
 from .problem import Rows
 from .tile_table import Tile
 
@@ -22,18 +22,28 @@ WIDTHS = (64, 128, 256)
 VARIABLE = "ECGLOSS_GLUON"
 
 
+def is_asked_for() -> bool:
+    """Whether the environment asks for it."""
+    return os.environ.get(VARIABLE) == "1"
+
+
 def is_wanted(rows: Rows, run: Pass) -> bool:
     """Whether the Gluon kernel is asked for and can do the forward of a problem with at most one positive per row."""
-    if os.environ.get(VARIABLE) != "1" or importlib.util.find_spec("triton.experimental.gluon") is None:
+    if not is_asked_for() or importlib.util.find_spec("triton.experimental.gluon") is None:
         return False
     half, d = rows.u.element_size() == 2, rows.u.shape[1]
     return half and d in WIDTHS and run.problem.fixed_maximum and architecture(rows.u.device) == "sm90"
 
 
+def stages(rule: Weights) -> int:
+    """Tiles of columns in flight: they fill the shared memory of a multiprocessor beside a block of rows."""
+    return 4 if rule.norm == "uniform" else 3
+
+
 def make_plan(rows: Rows, cols: Rows, run: Pass) -> Plan:
-    """The plan of the kernel; stages fill the shared memory of a multiprocessor beside a block of rows."""
+    """The plan of the kernel."""
     d = rows.u.shape[1]
-    sizes = Tile(ROWS, COLUMNS, d, d, WARPS, stages=4 if run.problem.rule.norm == "uniform" else 3)
+    sizes = Tile(ROWS, COLUMNS, d, d, WARPS, stages=stages(run.problem.rule))
     programs, tiles = -(-rows.n // ROWS), -(-cols.n // COLUMNS)
     splits = choose_splits(programs, tiles, processors(rows.u.device), 4 * rows.n * PARTIALS)
     return Plan(sizes, "ieee", splits)

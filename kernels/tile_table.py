@@ -11,8 +11,9 @@ The columns of the table, named in its first line:
 - rows, cols, depth, width, warps, stages, occupancy, prefetch: the attributes of :class:`Tile`. A depth or width of
   9999 is D itself, "-" none.
 
-The first line that fits is used. For a D above the max_D of every "backward" line the gradient comes from strips of G:
-a fused kernel would compute S again for every block of D. Rules with many positives do that, they have no strips.
+The first line that fits is used; lines of a JSON file that the environment variable ECGLOSS_TILES names come before
+these (:mod:`.tile_file`). For a D above the max_D of every "backward" line the gradient comes from strips of G: a fused
+kernel would compute S again for every block of D. Rules with many positives do that, they have no strips.
 
 The lines of sm90 with 16-bit products were chosen by measurement on an H100 or H200, the others by arithmetic.
 tests/kernels/test_aot.py checks that every tile compiles without spills.
@@ -22,6 +23,8 @@ from __future__ import annotations
 
 from functools import cache
 from typing import NamedTuple
+
+from . import tile_file
 
 TABLE = """
 # architectures      passes                  products    max_D rows cols depth width warps stages occupancy prefetch
@@ -184,7 +187,7 @@ def is_fused(architecture: str, product: str, d: int) -> bool:
 
 def _find(architecture: str, passes: tuple[str, ...], product: str, d: int) -> list[str]:
     """The sizes in the first line that fits."""
-    for line in _LINES:
+    for line in (*tile_file.lines(), *_LINES):
         architectures, names, products, limit, *sizes = line.split()
         known = architecture in architectures.split(",") and product in products.split(",") and d <= int(limit)
         if known and not set(passes).isdisjoint(names.split(",")):

@@ -13,6 +13,7 @@ from ecgloss.pairs import WEIGHT_NORMS
 from ecgloss.pairs.encoding import Kind, RuleCode, RuleNumbers, Side
 
 device, launch_cache = kernels_module("device"), kernels_module("launch_cache")
+launch_gluon = kernels_module("launch_gluon")
 memory_layout, problem = kernels_module("memory_layout"), kernels_module("problem")
 
 MOST_SEQUENCES = 1000  # launch sequences that are kept, of a few kilobytes each
@@ -78,6 +79,7 @@ def begin_pass(
         name,
         where.device,
         where.dtype == torch.float32 and device.tf32_allowed(),
+        launch_gluon.is_asked_for(),
         fixed_maximum,
         *sizes,
         *wanted,

@@ -117,7 +117,7 @@ def compile_kernel(kernel: Kernel, tile: Any) -> Any:
     target = TARGETS[kernel.architecture]
     signature, attributes = {}, {}
     for index, name in enumerate(function.arg_names):
-        signature[name] = "constexpr" if name in constants else _type(name, kernel)
+        signature[name] = "constexpr" if name in constants else type_of(name, kernel)
         if signature[name].startswith("*"):
             attributes[(index,)] = [["tt.divisibility", 16]]
             if target.backend == "hip":  # tensors below 2 GiB
@@ -175,7 +175,7 @@ def _function(kernel: Kernel) -> tuple[Any, dict[str, Any]]:
     return getattr(kernels_module(module), f"{module}_kernel"), constants
 
 
-def _type(name: str, kernel: Kernel) -> str:
+def type_of(name: str, kernel: Kernel) -> str:
     """The type of an argument in a signature."""
     if name in ("u_rows", "u_cols") or (name == "out" and kernel.step == "strip"):
         return "*fp32" if kernel.dtype == "tf32" else f"*{kernel.dtype}"

@@ -1,0 +1,26 @@
+"""A training step of every rule on a GPU, in bf16, as the tuner and the comparison with the static roofline need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ecgloss.functional as F
+
+
+def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Tensor]:
+    """n embeddings of width d, and the Triton kernels' loss of them by a rule of the static roofline."""
+    g = torch.Generator("cuda").manual_seed(5)
+    z = torch.randn(n, d, generator=g, device="cuda").bfloat16().requires_grad_()
+    names, risk = torch.randint(500, (n,), generator=g, device="cuda"), torch.rand(n // 2, generator=g, device="cuda")
+    settings: dict[str, Any] = {"temperature": 0.07, "backend": "triton"}
+    if rule == "labels":
+        return z, F.supcon(z, names, **settings)
+    if rule == "features":
+        features = torch.randn(n // 2, 50, generator=g, device="cuda")
+        return z, F.physioclr(*z.chunk(2), features, patient=names[: n // 2], **settings)
+    if rule == "ntxent":
+        return z, F.ntxent(*z.chunk(2), **settings)
+    return z, F.clef(*z.chunk(2), risk, risk, preset=rule.split()[1], **settings)

@@ -1,0 +1,73 @@
+"""Tiles from a file, which come before those of the table: for a search, or for a GPU the table does not know well.
+
+A JSON list of objects, each with the columns of the table as keys: ``architectures``, ``passes`` and ``products`` are
+text (names with commas between), the others numbers; ``depth`` and ``width`` of 9999 are D itself. ``width`` (only
+"backward" passes have one), ``occupancy`` (1) and ``prefetch`` (none) may be left out::
+
+    [{"architectures": "sm90", "passes": "forward", "products": "half", "max_D": 256,
+      "rows": 128, "cols": 64, "depth": 9999, "warps": 8, "stages": 3}]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "ECGLOSS_TILES"
+TEXTS = ("architectures", "passes", "products")
+NUMBERS = ("max_D", "rows", "cols", "depth", "width", "warps", "stages", "occupancy", "prefetch")
+DEFAULTS = {"width": None, "occupancy": 1, "prefetch": None}
+LARGEST = {"rows": 128, "cols": 128, "warps": 16}
+POWERS = ("rows", "cols", "depth", "width", "warps")
+WHOLE = 9999
+
+
+def lines() -> tuple[str, ...]:
+    """The lines of the file that the environment names, as the table has them; none without such a file."""
+    path = os.environ.get(VARIABLE, "")
+    return read(path) if path else ()
+
+
+@cache
+def read(path: str) -> tuple[str, ...]:
+    """The lines of a file.
+
+    Raises:
+        ValueError: for a file that cannot be read, or an entry that is not accepted; it names both.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{VARIABLE} names {path}, which cannot be read as JSON: {error}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path} must be a JSON list of objects, one per tile; got {type(entries).__name__}")
+    return tuple(_line(f"{path}, tile {place}", entry) for place, entry in enumerate(entries))
+
+
+def _line(where: str, entry: dict[str, Any]) -> str:
+    known = (*TEXTS, *NUMBERS)
+    if unknown := sorted(set(entry) - set(known)):
+        raise ValueError(f"{where} has {', '.join(unknown)}; known are {', '.join(known)}")
+    given = DEFAULTS | entry
+    if absent := [name for name in known if name not in given]:
+        raise ValueError(f"{where} lacks {', '.join(absent)}")
+    for name in TEXTS:
+        if not isinstance(given[name], str) or not given[name].strip() or " " in given[name]:
+            raise ValueError(f"{where}: {name} must be names with commas and no spaces between; got {given[name]!r}")
+    for name in NUMBERS:
+        _check_number(where, name, given[name])
+    return " ".join("-" if given[name] is None else str(given[name]) for name in known)
+
+
+def _check_number(where: str, name: str, value: Any) -> None:
+    if value is None and name in DEFAULTS:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{where}: {name} must be a whole number from 1 on; got {value!r}")
+    if value > LARGEST.get(name, value):
+        raise ValueError(f"{where}: {name} is at most {LARGEST[name]}; got {value}")
+    if name in POWERS and value != WHOLE and value & (value - 1):
+        raise ValueError(f"{where}: {name} must be a power of two (or {WHOLE} for D); got {value}")
