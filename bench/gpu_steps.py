@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 import ecgloss.functional as F
+from ecgloss.engine import pair_stats
+from ecgloss.pairs import feature_pairs
 
 
 def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Tensor]:
@@ -19,8 +21,10 @@ def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Tensor]:
     if rule == "labels":
         return z, F.supcon(z, names, **settings)
     if rule == "features":
-        features = torch.randn(n // 2, 50, generator=g, device="cuda")
-        return z, F.physioclr(*z.chunk(2), features, patient=names[: n // 2], **settings)
+        features = torch.randn(n, 50, generator=g, device="cuda")
+        rule_of_pairs = feature_pairs(features, threshold=0.25, labels=names)
+        stats = pair_stats(z, None, 0.07, rule_of_pairs, backend="triton")
+        return z, (stats.negative_lse - stats.positive_lse).mean()
     if rule == "ntxent":
         return z, F.ntxent(*z.chunk(2), **settings)
     return z, F.clef(*z.chunk(2), risk, risk, preset=rule.split()[1], **settings)
