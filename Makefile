@@ -10,7 +10,8 @@
 # make peers         the environment in which ecgloss and its peers are measured, and the tests that compare with them
 # make bench         time and memory of the losses beside their peers;   bench-large: one batch too large for N x N;
 #                    bench-gpu: the losses on a CUDA device, with the torch of $(PYTHON), in some nine minutes (bench/README.md)
-# make kernel-resources   registers and shared memory of the GPU kernels;   host-time: time of a step's launches in Python
+# make kernel-resources   registers and shared memory of the GPU kernels;   host-time: time of a step's launches in Python;
+#                    roofline: what bounds the GPU kernels, counted in their machine code
 # make results       the figures of the README; DATA=folder with ptbxl/, ludb/ and challenge2021/
 # make clean         remove everything these have built
 # Each but those on a CUDA device makes the environment it needs (.venv, .venv-peers, .venv-triton-*); paths may contain spaces.
@@ -30,7 +31,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-full test-python test-python-full test-triton test-triton-full test-gpu lint mutations sanitize \
 	sanitize-thread sanitize-address bench bench-large bench-gpu peers \
-	kernel-resources host-time results clean
+	kernel-resources roofline host-time results clean
 
 # The package is built once; what the extras bring is added to it.
 $(VENV)/.installed: constraints.txt $(NATIVE)
@@ -147,6 +148,9 @@ bench-gpu:
 # Triton's compilers and launcher, without a GPU.
 kernel-resources: .venv-triton-$(TRITON)/.installed
 	PYTHONPATH=. .venv-triton-$(TRITON)/bin/python tests/kernels/kernel_resources.py
+
+roofline: .venv-triton-$(TRITON)/.installed
+	PYTHONPATH=.:tests/kernels .venv-triton-$(TRITON)/bin/python -W ignore bench/static_roofline.py
 
 host-time: .venv-triton-$(OLDER_TRITON)/.installed
 	PYTHONPATH=.:bench .venv-triton-$(OLDER_TRITON)/bin/python tests/kernels/host_time.py

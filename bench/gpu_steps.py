@@ -12,7 +12,7 @@ from ecgloss.engine import pair_stats
 from ecgloss.pairs import feature_pairs
 
 
-def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Tensor]:
+def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Any]:
     """n embeddings of width d, and the Triton kernels' loss of them by a rule of the static roofline."""
     g = torch.Generator("cuda").manual_seed(5)
     z = torch.randn(n, d, generator=g, device="cuda").bfloat16().requires_grad_()
@@ -27,4 +27,5 @@ def loss_of(rule: str, n: int, d: int) -> tuple[Tensor, Tensor]:
         return z, (stats.negative_lse - stats.positive_lse).mean()
     if rule == "ntxent":
         return z, F.ntxent(*z.chunk(2), **settings)
-    return z, F.clef(*z.chunk(2), risk, risk, preset=rule.split()[1], **settings)
+    z1, z2 = z.chunk(2)
+    return z, F.clef(z1, z2, risk, risk, preset=rule.split()[1], **settings)

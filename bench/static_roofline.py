@@ -62,11 +62,12 @@ def disassemble(cubin: bytes) -> str:
 def operations(kernel: Kernel, tile: Any) -> float:
     """Of the tensor cores in one tile: S, G z^, and three products of half-precision planes for cosines of features."""
     pairs = tile.rows * tile.columns
-    found = 2.0 * pairs * kernel.width
+    found = float(2 * pairs * kernel.width)
     if kernel.step == "backward":
         found += 2 * pairs * tile.width
-    rule = rules()[kernel.rule][0]
-    return found + (3 * 2 * pairs * rule.width if kernel.rule == "features" else 0)
+    if kernel.rule == "features":
+        found += 3 * 2 * pairs * int(rules()[kernel.rule][0].width)
+    return found
 
 
 def analyse(kernel: Kernel, tile: Any = None) -> Analysis:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .device import architecture, choose_splits, processors
 from .launch_cache import Configuration, Pass
 from .launch_plan import Plan, pair_configuration, pair_tensors
-from .memory_layout import PARTIALS, Weights
+from .memory_layout import PARTIALS, Relation, Weights
 from .problem import Rows
 from .tile_table import Tile
 
@@ -35,9 +35,9 @@ def is_wanted(rows: Rows, run: Pass) -> bool:
     return half and d in WIDTHS and run.problem.fixed_maximum and architecture(rows.u.device) == "sm90"
 
 
-def stages(rule: Weights) -> int:
+def stages(rule: Weights | Relation) -> int:
     """Tiles of columns in flight: they fill the shared memory of a multiprocessor beside a block of rows."""
-    return 4 if rule.norm == "uniform" else 3
+    return 4 if rule == Weights() else 3
 
 
 def make_plan(rows: Rows, cols: Rows, run: Pass) -> Plan:

@@ -8,7 +8,7 @@ the loop and are not counted; what runs in one view of the columns only (softmax
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from .sass import NEVER, Instruction, cheapest_turn, main_loop, parse
@@ -49,7 +49,7 @@ class Counts:
         copied_bytes: Embeddings copied from L2.
     """
 
-    opcodes: Counter[str] = field(default_factory=Counter)
+    opcodes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     operations: float = 0.0
     tensor_clocks: float = 0.0
     operand_bytes: float = 0.0
@@ -95,9 +95,9 @@ class Counts:
         self.operand_bytes += times * read
         self.tensor_clocks += times * max(operations / tensor, read / bank)
 
-    def pipes(self) -> Counter[str]:
+    def pipes(self) -> dict[str, float]:
         """Instructions by pipe."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = defaultdict(float)
         for opcode, count in self.opcodes.items():
             found["other" if opcode == "NEVER" else pipe(opcode)] += count
         return found

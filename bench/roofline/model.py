@@ -80,7 +80,7 @@ class Analysis:
         """Lower bounds by pipe, and what follows from them."""
         c, pipes, chip = self.counts, self.counts.pipes(), CHIPS[self.kernel.architecture]
         pairs = self.tile.rows * self.tile.columns
-        scale = self.tile.warps * PAIRS / pairs
+        scale = float(self.tile.warps * PAIRS / pairs)
 
         def lanes(name: str) -> float:
             return pipes[name] * WARP * scale
@@ -126,7 +126,7 @@ class Analysis:
         at_once = max(1, self.per_multiprocessor)
         rounds = math.ceil(programs * splits / (chip.multiprocessors * at_once))
         turns = math.ceil(tiles / splits) * rounds * at_once * math.ceil(n / held)
-        found = self.clocks()["predicted"] * t.rows * t.columns / PAIRS * turns / chip.ghz / 1e6
+        found = float(self.clocks()["predicted"] * t.rows * t.columns / PAIRS * turns / chip.ghz / 1e6)
         if self.kernel.step == "strip":
             peak = chip.multiprocessors * chip.ghz * 1e9 * chip.tensor
             found += 1e3 * (2 * n * n * d / (CUBLAS_SHARE * peak) + 2 * 2 * n * n / chip.memory)

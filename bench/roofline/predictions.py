@@ -57,7 +57,7 @@ def step_ms(rule: str, d: int, n: int = LARGE, calls: int = 5) -> float:
         step()
     end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / calls
+    return float(begin.elapsed_time(end)) / calls
 
 
 def beside_measured() -> list[str]:

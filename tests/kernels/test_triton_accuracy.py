@@ -11,7 +11,9 @@ from backends import HALF, INTERPRETED, TRITON_DEVICE, needs_triton
 from covering import each_value, exhaustive_except
 from rule_cases import MAIN, RECTANGULAR, RULES, TAUS, evaluate, problem
 
+from ecgloss.engine import pair_stats
 from ecgloss.engine.kernel_package import kernels_module
+from ecgloss.pairs import feature_pairs
 
 pytestmark = needs_triton
 assert_as_accurate = partial(
@@ -158,3 +160,28 @@ def test_the_error_rule_notices_a_kernel_that_compares_a_row_with_itself(monkeyp
         monkeypatch.setattr(kernels, "is_excluded", lambda rows, cols, a, b, period: cols[None, :] < 0 * rows[:, None])
     with pytest.raises(AssertionError):
         assert_as_accurate("uniform", "random", 36, 16, 0.07)
+
+
+@pytest.mark.parametrize("width", [50, 130])
+def test_only_pairs_at_the_threshold_may_be_classified_otherwise(rng, width):
+    """Cosines of features at stated distances from the threshold; and alike for (i, k) and (k, i)."""
+    tolerance, threshold = kernels_module("prepare_features").COSINE_TOLERANCE, 0.6
+    base = torch.nn.functional.normalize(torch.randn(width, generator=rng, dtype=torch.float64), dim=0)
+    other = torch.randn(60, width, generator=rng, dtype=torch.float64)
+    other = torch.nn.functional.normalize(other - (other @ base)[:, None] * base, dim=1)
+    distances = torch.logspace(-8, -2, 30, dtype=torch.float64)
+    wanted = torch.cat([threshold - distances, threshold + distances])[:, None]
+    features = torch.cat([base[None, :], wanted * base + (1 - wanted**2).sqrt() * other]).float()
+    exact = torch.nn.functional.normalize(features.double(), dim=1)
+    cosine = exact @ exact.T
+    z = torch.randn(len(features), 16, generator=rng).to(TRITON_DEVICE).requires_grad_()
+    rule = feature_pairs(features.to(TRITON_DEVICE), threshold)
+    stats = pair_stats(z, None, 0.2, rule, backend="triton")
+    clear = (cosine - threshold).abs() > tolerance
+    off_diagonal = ~torch.eye(len(features), dtype=torch.bool)
+    certain = ((cosine >= threshold) & clear & off_diagonal).sum(1)
+    unclear = (~clear & off_diagonal).sum(1)
+    assert 0 < unclear[0] < 30, "some pairs are close, most are not"
+    count = stats.positive_count.cpu()
+    assert bool(((count >= certain) & (count <= certain + unclear)).all())
+    assert int(count.sum()) % 2 == 0, "a pair is a positive of both or of none"
