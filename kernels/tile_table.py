@@ -28,13 +28,19 @@ from . import tile_file
 
 TABLE = """
 # architectures      passes                  products    max_D rows cols depth width warps stages occupancy prefetch
-sm80,sm89            forward,forward-moments half          256   64   64  9999     -     8      2      1        -
+sm80                 forward-weighted        half          256   64   64  9999     -     4      2      2        -
+sm80,sm89            forward-weighted        half          256   64   64  9999     -     8      2      1        -
+sm80                 forward                 half          256  128   64  9999     -     4      2      1        -
+sm80,sm89            forward                 half          256   64   64  9999     -     8      2      1        -
+sm80,sm89            forward-moments         half          256   64   64  9999     -     8      2      1        -
 sm80,sm89            forward                 half         9999  128   64    64     -     8      3      1        -
 sm80,sm89            forward-moments         half         9999  128   32    64     -     8      3      1        -
 sm80,sm89            backward                half           64   64   32  9999  9999     8      2      1        -
 sm80,sm89            backward                half          128   64   64  9999  9999     8      2      1        -
 sm80,sm89            backward                half          256   64   64   128   256     8      2      1        -
 sm80,sm89            strip                   half         9999  128   32    64     -     8      3      1        -
+sm80                 forward-labels          half         9999   64   64    64     -     4      2      2        -
+sm80,sm89            forward-features        half         9999   64   32    64     -     4      2      1        -
 sm80,sm89            forward-dense           half           64   64   32  9999     -     8      2      1        -
 sm80,sm89            forward-dense           half         9999   64   64    64     -     8      2      1        -
 sm80,sm89            backward-dense          half         9999   32   32    64   128     8      2      1        -
