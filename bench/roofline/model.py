@@ -36,6 +36,12 @@ PAIRS = SCHEDULERS * WARP  # 128: one pair per thread of the four schedulers
 BINDING = ("mma", "shared", "mufu", "fma", "alu", "imad", "issue", "l2")
 
 
+def programs_at_once(registers: int, shared: int, warps: int, memory: int) -> int:
+    """Programs that fit on a multiprocessor, by registers per thread, bytes of its shared ``memory``, and warps."""
+    by_registers = REGISTERS // (math.ceil(registers / 8) * 8 * WARP * warps)
+    return min(by_registers, memory // (shared + RESERVED_SHARED), MOST_WARPS // warps)
+
+
 @dataclass(frozen=True)
 class Analysis:
     """A compiled kernel and what was counted in it.
@@ -66,10 +72,8 @@ class Analysis:
     @property
     def per_multiprocessor(self) -> int:
         """Programs that fit on a multiprocessor at once."""
-        warps = self.tile.warps
-        by_registers = REGISTERS // (math.ceil(self.registers / 8) * 8 * WARP * warps)
-        by_memory = CHIPS[self.kernel.architecture].shared_memory // (self.shared + RESERVED_SHARED)
-        return int(min(by_registers, by_memory, MOST_WARPS // warps))
+        memory = CHIPS[self.kernel.architecture].shared_memory
+        return programs_at_once(self.registers, self.shared, self.tile.warps, memory)
 
     def per_pair(self) -> dict[str, float]:
         """Thread instructions per pair, by pipe; "all": their sum."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
+import gpu_steps
 import pytest
-from roofline import report, sass
+import torch
+import write_tables
+from roofline import predictions, report, sass
 from roofline.chips import CHIPS
 from roofline.counts import count
 from roofline.model import Analysis
@@ -146,3 +150,50 @@ def test_the_page_says_that_it_is_a_model_and_adds_up_steps():
     assert "| sm90 | 256 | ntxent | 3.5 |" in page
     assert "(1.50 x)" in report.line(entries[1])
     assert "x)" not in report.line(entries[0])
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    ms = {"8192": 1.0, "32768": 16.0}
+    kernels = [
+        {"architecture": "sm90", "rule": "ntxent", "D": 256, "pass": step, "ms": {n: factor * x for n, x in ms.items()}}
+        for step, factor in (("forward", 1), ("backward", 2))
+    ]
+    path = tmp_path / "static-roofline.json"
+    path.write_text(json.dumps({"kernels": kernels}))
+    monkeypatch.setattr(predictions, "RESULTS", path)
+
+
+@pytest.mark.usefixtures("results")
+def test_a_prediction_is_of_the_nearest_size_and_says_so():
+    assert predictions.predicted("ntxent", 32768, 256, "sm90") == (16, 32, 32768)
+    scaled = predictions.predicted("ntxent", 4096, 256, "sm90")
+    assert (scaled.step, scaled.of) == (3 / 4, 8192)
+    figure = SimpleNamespace(case=SimpleNamespace(n=4096), info={"predicted": 0.75, "predicted of": 8192})
+    assert write_tables.prediction(figure) == "0.75 (by N^2 from 8,192)"
+    assert predictions.predicted("ntxent", 8192, 256, "sm70") is None
+    assert predictions.predicted("labels", 8192, 256, "sm90") is None
+
+
+@pytest.mark.usefixtures("results")
+def test_predicted_and_measured_stand_beside_each_other_and_a_fault_costs_one_line():
+    def measure(rule, d):
+        return 20.0, 40.0
+
+    def fault(rule, d):
+        raise RuntimeError("illegal address")
+
+    lines = predictions.beside_measured("sm90", measure)
+    assert lines[1] == "ntxent, D = 256: 16.00 + 32.00 | 20.00 + 40.00 | forward 1.25, backward 1.25, step 1.25"
+    assert lines[2] == "clef paper, D = 256: no prediction for sm90"
+    assert "RuntimeError: illegal address" in predictions.beside_measured("sm90", fault)[1]
+    late = iter([0.0, 61.0])
+    assert "not measured within 60 s" in predictions.beside_measured("sm90", measure, lambda: next(late))[1]
+
+
+@pytest.mark.parametrize("rule", ["ntxent", "clef official", "labels", "features"])
+def test_a_step_of_every_rule_has_a_gradient(rule):
+    z, loss = gpu_steps.step_of(rule, 64, 16, device="cpu", backend="chunked")
+    (gradient,) = torch.autograd.grad(loss(), z)
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
