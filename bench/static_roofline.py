@@ -1,7 +1,7 @@
 """What bounds the Triton kernels on GPUs that need not be there: their machine code, counted, and a model.
 
     PYTHONPATH=.:tests/kernels python bench/static_roofline.py [--architecture REGEX] [--width REGEX] [--rule REGEX]
-        [--step REGEX] [--tile ROWSxCOLUMNSxDEPTHxWIDTHxWARPSxSTAGES] [--jobs N] [--out FOLDER]
+        [--step REGEX] [--tile ROWSxCOLUMNSxDEPTH/WIDTHwWARPSsSTAGES] [--jobs N] [--out FOLDER]
 
 Each kernel over pairs of a step in bf16 is compiled with the launcher's tile and arguments and disassembled (nvdisasm
 of the triton wheel); the loop over tiles of columns is counted (roofline/counts.py) and its clocks are modelled
@@ -12,6 +12,7 @@ are found must be those of the tile; on sm100, whose instructions do not tell th
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import itertools
 import math
@@ -39,6 +40,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 RULES = ("ntxent", "clef paper", "clef official", "labels", "features")
 WIDTHS = (128, 256, 512)
 SIZES = (8192, 32768, 131072)
+TILE = re.compile(r"(\d+)x(\d+)x(\d+)(?:/(\d+))? ?w(\d+) ?s(\d+)")
 
 
 def matrix() -> list[Kernel]:
@@ -112,14 +114,20 @@ def predicted(a: Analysis) -> dict[int, float]:
     return {n: a.milliseconds(n, splits, strips(n, 2 * n)) for n in SIZES}
 
 
-def tile_of(text: str) -> Any:
-    """A tile as --tile takes it."""
-    return kernels_module("tile_table").Tile(*(int(x) for x in text.split("x")))
+def tile_of(text: str, width: int) -> Any:
+    """A tile as the table prints it; the width of a gradient is D unless it is given."""
+    found = TILE.fullmatch(text)
+    assert found is not None
+    rows, columns, depth, own_width, warps, stages = (int(x) if x else width for x in found.groups())
+    return kernels_module("tile_table").Tile(rows, columns, depth, own_width, warps, stages)
 
 
 def entry(kernel: Kernel, tile: str | None) -> dict[str, Any]:
-    """One line of the result file, with a tile as --tile takes it, or the launcher's."""
-    found = analyse(kernel, tile_of(tile) if tile else None)
+    """One line of the result file: with the launcher's tile, or one of --tile, as many at once as fit."""
+    found = analyse(kernel, tile_of(tile, kernel.width) if tile else None)
+    if tile:
+        occupancy = max(1, found.per_multiprocessor)
+        found = dataclasses.replace(found, tile=found.tile._replace(occupancy=occupancy))
     return report.entry(found, predicted(found))
 
 
@@ -128,10 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A static roofline of the Triton kernels")
     for name in ("architecture", "width", "rule", "step"):
         parser.add_argument(f"--{name}", default="", metavar="REGEX", help=f"only matching {name}s")
-    parser.add_argument("--tile", metavar="RxCxKxWxWARPSxSTAGES", help="instead of the launcher's")
+    parser.add_argument("--tile", help="as the table prints it, such as 128x64x256/256w8s3")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="kernels compiled at once (2)")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="where results are written")
     given = parser.parse_args(arguments)
+    if given.tile and not TILE.fullmatch(given.tile):
+        parser.error(f"--tile is written as 128x64x256w8s3 or 128x64x128/256w8s3; got {given.tile}")
     wanted = [(name, getattr(given, name)) for name in ("architecture", "width", "rule", "step")]
     kernels = [k for k in matrix() if all(re.search(pattern, str(getattr(k, name))) for name, pattern in wanted)]
     print(report.HEAD)

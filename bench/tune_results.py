@@ -123,7 +123,7 @@ def table(results: Results, header: Mapping[str, str]) -> str:
     measured = [r for r in results.values() if "us" in r]
     for r in sorted(measured, key=lambda r: (r["D"], r["rule"], r["pass"], gain(r))):
         tile = " ".join(f"{name} {value}" for name, value in r["tile"].items() if value != WHOLE)
-        times = f"{r['us']:,.0f} | {r['table us']:,.0f} | {gain(r):.3f} | {r['spills']} | {r['at once']}"
+        times = f"{r['us']:,.1f} | {r['table us']:,.1f} | {gain(r):.3f} | {r['spills']} | {r['at once']}"
         lines.append(f"| {r['rule']} | {r['pass']} | {r['D']} | {r['N']:,} | {tile} | {times} |")
     failed = [f"- {name}: {r.get('fault', 'spills too much')}" for name, r in results.items() if "us" not in r]
     return "\n".join([*lines, *(["", "Not measured:", "", *failed] if failed else [])]) + "\n"

@@ -45,3 +45,10 @@ def test_a_product_of_another_size_is_noticed(monkeypatch):
     monkeypatch.setattr(static_roofline, "operations", lambda kernel, tile: [1e9])
     with pytest.raises(ValueError, match="operations per warp and tile"):
         static_roofline.analyse(Kernel("sm90", "forward", "bf16", 256, "ntxent"))
+
+
+def test_a_tile_is_tried_as_the_table_prints_it():
+    assert static_roofline.tile_of("64x32x128/256 w4 s3", 512)[:6] == (64, 32, 128, 256, 4, 3)
+    assert static_roofline.tile_of("128x64x256w8s2", 256)[:6] == (128, 64, 256, 256, 8, 2)
+    with pytest.raises(SystemExit):
+        static_roofline.main(["--tile", "128x64"])
