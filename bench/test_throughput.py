@@ -62,7 +62,8 @@ def test_forward_backward(
     if device == "cuda" and worth_a_graph(variant, milliseconds, peak):
         info |= as_a_graph(case, variant, device)
     if device == "cuda" and variant == KERNELS and case.dtype == HALF:
-        info |= {"predicted": predicted(case.loss, case.n, case.d, this_architecture())}
+        model = predicted(case.loss, case.n, case.d, this_architecture())
+        info |= {"predicted": model.step, "predicted of": model.of} if model else {}
     for name, rate in machine.rate(case, variant, device).items() if variant not in PEERS else ():
         flop = case.products(device) * 2 * n**2 * d
         seconds = info.get("graph", {"median": milliseconds})["median"] / 1000

@@ -50,13 +50,18 @@ def results_table(found: Sequence[Figure]) -> str:
         cells += ["-" if other is None else f"{speed(f, other):.3g}" for other in others]
         cells += ["-" if own.get("peak_mib") is None else f"{own['peak_mib']:,.0f}"]
         cells += ["-", "-"] if share is None else [f"{own['products']}", f"{100 * share:.3g}"]
-        model = own.get("predicted")
-        reached = graph["median"] if graph else f.median
-        cells += ["-", "-"] if model is None else [f"{model:.3g}", f"{reached / model:.3g}"]
+        model, reached = own.get("predicted"), graph["median"] if graph else f.median
+        cells += ["-", "-"] if model is None else [prediction(f), f"{reached / model:.3g}"]
         rows.append(cells)
     shown = [k for k in range(len(COLUMNS)) if any(row[k] != "-" for row in rows)]
     lines = [[COLUMNS[k] for k in shown], ["---"] * len(shown), *([row[k] for k in shown] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) if rows else ""
+
+
+def prediction(f: Figure) -> str:
+    """Of the static roofline, in ms; its N where that is another."""
+    of = f.info.get("predicted of", f.case.n)
+    return f"{f.info['predicted']:.3g}" + ("" if of == f.case.n else f" (by N^2 from {of:,})")
 
 
 def other_table(content: Content) -> str:
@@ -110,5 +115,7 @@ if __name__ == "__main__":
     for f in figures(run):
         if (model := f.info.get("predicted")) is not None:
             reached = f.graph or f.median
-            print(f"{f.case}: predicted {model:.3g} ms (a model), measured {reached:.3g}, ratio {reached / model:.2f}")
+            print(
+                f"{f.case}: predicted {prediction(f)} ms (a model), measured {reached:.3g}, ratio {reached / model:.2f}"
+            )
     print(f"written: {write(run, given.out, given.keep)}")

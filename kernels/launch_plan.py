@@ -38,7 +38,7 @@ def pass_names(step: str, rule: Weights | Relation, alignment: str) -> tuple[str
         return f"{step}-{rule.kind}", f"{step}-dense"
     if step == "forward" and (alignment == "minmax" or rule.norm in ("mean", "softmax")):
         return (f"{step}-moments",)  # sums besides that of the exponentials
-    return (step,) if rule.norm == "uniform" else (f"{step}-weighted", step)
+    return f"{step}-{'uniform' if rule.norm == 'uniform' else 'weighted'}", step
 
 
 def make_plan(n: int, others: Rows, u: Tensor, step: str, run: Pass) -> Plan:

@@ -7,7 +7,7 @@ The columns of the table, named in its first line:
 - passes: "forward", "backward" or "strip" (rows of G for cuBLAS), or more closely with the rule, as "forward-labels"
   (:func:`ecgloss.kernels.launch_plan.pass_names`).
 - products: "half" (16-bit inputs), "tensor" (fp32 on tensor cores) or "ieee" (exact fp32).
-- max_D: the line holds up to this D.
+- max_D: the line holds up to this D; "129-256": from 129 to 256.
 - rows, cols, depth, width, warps, stages, occupancy, prefetch: the attributes of :class:`Tile`. A depth or width of
   9999 is D itself, "-" none.
 
@@ -194,8 +194,10 @@ def is_fused(architecture: str, product: str, d: int) -> bool:
 def _find(architecture: str, passes: tuple[str, ...], product: str, d: int) -> list[str]:
     """The sizes in the first line that fits."""
     for line in (*tile_file.lines(), *_LINES):
-        architectures, names, products, limit, *sizes = line.split()
-        known = architecture in architectures.split(",") and product in products.split(",") and d <= int(limit)
+        architectures, names, products, limits, *sizes = line.split()
+        least, _, most = limits.rpartition("-")
+        known = architecture in architectures.split(",") and product in products.split(",")
+        known = known and int(least or 1) <= d <= int(most)
         if known and not set(passes).isdisjoint(names.split(",")):
             return sizes
     return []

@@ -5,7 +5,8 @@ rest of a tile, the epilogue (the longest pipe, or the issue of its instructions
 share a multiprocessor fill each other's gaps, up to the longest pipe of all: ``overlapped``. So k programs on a
 multiprocessor take the larger of ``overlapped`` and serial / k. Latencies come on top.
 
-Clocks are those of one multiprocessor per 128 pairs.
+Clocks are those of one multiprocessor per 128 pairs. Not modelled: latencies, waiting in line for shared memory or L2,
+and on sm100 the way from and to tensor memory and the shared memory that its products read.
 """
 
 from __future__ import annotations
@@ -29,10 +30,16 @@ from .chips import (
     SPECIAL,
     WARP,
 )
-from .counts import Counts
+from .counts import PACKED, Counts
 
 PAIRS = SCHEDULERS * WARP  # 128: one pair per thread of the four schedulers
 BINDING = ("mma", "shared", "mufu", "fma", "alu", "imad", "issue", "l2")
+
+
+def programs_at_once(registers: int, shared: int, warps: int, memory: int) -> int:
+    """Programs that fit on a multiprocessor, by registers per thread, bytes of its shared ``memory``, and warps."""
+    by_registers = REGISTERS // (math.ceil(registers / 8) * 8 * WARP * warps)
+    return min(by_registers, memory // (shared + RESERVED_SHARED), MOST_WARPS // warps)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Analysis:
         spills: Bytes of a thread's stack.
         shared: Bytes per program.
         counts: Of one warp and turn.
+        needed: Operations of the tensor cores that a warp's part of the tile needs.
     """
 
     kernel: Any
@@ -54,14 +62,18 @@ class Analysis:
     spills: int
     shared: int
     counts: Counts
+    needed: float
+
+    @property
+    def repeated(self) -> float:
+        """How often the operations of the tile are done; 1 unless warps outnumber its parts."""
+        return self.counts.operations / self.needed
 
     @property
     def per_multiprocessor(self) -> int:
         """Programs that fit on a multiprocessor at once."""
-        warps = self.tile.warps
-        by_registers = REGISTERS // (math.ceil(self.registers / 8) * 8 * WARP * warps)
-        by_memory = CHIPS[self.kernel.architecture].shared_memory // (self.shared + RESERVED_SHARED)
-        return int(min(by_registers, by_memory, MOST_WARPS // warps))
+        memory = CHIPS[self.kernel.architecture].shared_memory
+        return programs_at_once(self.registers, self.shared, self.tile.warps, memory)
 
     def per_pair(self) -> dict[str, float]:
         """Thread instructions per pair, by pipe; "all": their sum."""
@@ -85,6 +97,7 @@ class Analysis:
         def lanes(name: str) -> float:
             return pipes[name] * WARP * scale
 
+        packed = sum(c.opcodes[opcode] for opcode in PACKED) * WARP * scale  # two operations each
         feeding = pipes["tensor"] + min(pipes["uniform"], 4 * pipes["tensor"])
         if c.opcodes["HMMA"]:
             feeding = pipes["tensor"] + c.opcodes["LDSM"]
@@ -93,7 +106,7 @@ class Analysis:
             "mma": c.tensor_clocks * scale,
             "shared": (c.operand_bytes + c.shared_bytes) * scale / BANK,
             "mufu": lanes("mufu") / SPECIAL,
-            "fma": (lanes("fma") + (lanes("imad") if chip.fp32 == 2 * INTEGER else 0)) / chip.fp32,
+            "fma": (lanes("fma") + packed + (lanes("imad") if chip.fp32 == 2 * INTEGER else 0)) / chip.fp32,
             "imad": lanes("imad") / INTEGER,
             "alu": lanes("alu") / INTEGER,
             "lanes": (lanes("shared") + lanes("global") + lanes("shuffle")) / LANES,
@@ -115,18 +128,29 @@ class Analysis:
         clocks = self.clocks()
         return max(BINDING, key=clocks.__getitem__)
 
+    def waves(self, programs: int) -> float:
+        """Clocks for a turn of all ``programs``; of the last wave, no more share a multiprocessor than are left."""
+        clocks, multiprocessors = self.clocks(), CHIPS[self.kernel.architecture].multiprocessors
+        at_once = max(1, self.per_multiprocessor)
+        full, rest = divmod(programs, at_once * multiprocessors)
+        sharing = [at_once] * full + ([math.ceil(rest / multiprocessors)] if rest else [])
+        return float(sum(max(k * clocks["overlapped"], clocks["serial"]) for k in sharing))
+
     def milliseconds(self, n: int, choose_splits: Callable[[int, int, int, int], int], strip_rows: int) -> float:
-        """Of all launches over n x n pairs; with strips of G also those of cuBLAS and of their way through memory."""
+        """Of all launches over n x n pairs; with strips of G also those of cuBLAS and of their way through memory.
+
+        Args:
+            n: Rows, and columns.
+            choose_splits: The launcher's choice, by programs, tiles, programs at once and rows of a launch.
+            strip_rows: Rows of a strip of G.
+        """
         t, d, chip = self.tile, self.kernel.width, CHIPS[self.kernel.architecture]
         held = min(n, strip_rows) if self.kernel.step == "strip" else n
         programs = math.ceil(held / t.rows) * (d // t.width if self.kernel.step == "backward" else 1)
-        numbers = d if self.kernel.step == "backward" else 10
         tiles = math.ceil(n / t.columns)
-        splits = choose_splits(programs, tiles, t.occupancy * chip.multiprocessors, 4 * held * numbers)
-        at_once = max(1, self.per_multiprocessor)
-        rounds = math.ceil(programs * splits / (chip.multiprocessors * at_once))
-        turns = math.ceil(tiles / splits) * rounds * at_once * math.ceil(n / held)
-        found = float(self.clocks()["predicted"] * t.rows * t.columns / PAIRS * turns / chip.ghz / 1e6)
+        splits = choose_splits(programs, tiles, t.occupancy * chip.multiprocessors, held)
+        clocks = self.waves(programs * splits) * t.rows * t.columns / PAIRS
+        found = float(clocks * math.ceil(tiles / splits) * math.ceil(n / held) / chip.ghz / 1e6)
         if self.kernel.step == "strip":
             peak = chip.multiprocessors * chip.ghz * 1e9 * chip.tensor
             found += 1e3 * (2 * n * n * d / (CUBLAS_SHARE * peak) + 2 * 2 * n * n / chip.memory)

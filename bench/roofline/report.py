@@ -18,11 +18,18 @@ NOTE = """\
 **A model, not a measurement**: no kernel ran for this page. `bench/static_roofline.py` compiles every kernel over pairs
 with the launcher's tile, counts the instructions of an ordinary tile in the machine code, and takes the clocks of
 `bench/roofline/model.py` and the rates of `bench/roofline/chips.py`. Clocks are those of one multiprocessor per 128
-pairs: *tensor*: the products at the tensor cores' peak; *mma*: with the shared memory they read; *epilogue*: the rest
-of a tile; *overlapped*: the longest pipe; *serial*: mma + epilogue. One program on a multiprocessor is taken as serial;
-programs that share one fill each other's gaps up to *overlapped*. A strip is the gradient of the pairs where D is too
-wide for one kernel; its time has that of the product with the embeddings (cuBLAS, 75 % of the peak) and of the strip's
-way through memory. Latencies come on top. Softmax's normaliser counts half: it is summed in one of two views.
+pairs: *tensor*: the products at the tensor cores' peak (in brackets: how often the operations of the tile are done,
+where warps outnumber its parts); *mma*: with the shared memory they read; *epilogue*: the rest of a tile; *overlapped*:
+the longest pipe; *serial*: mma + epilogue. One program on a multiprocessor is taken as serial; programs that share one
+fill each other's gaps up to *overlapped*. A strip is the gradient of the pairs where D is too wide for one kernel; its
+time has that of the product with the embeddings (cuBLAS, 75 % of the peak) and of the strip's way through memory.
+Softmax's normaliser counts half: it is summed in one of two views.
+
+Not modelled: latencies, waiting in line for shared memory or L2, and a clock lowered at the power limit. `make
+bench-gpu` and `make test-gpu` put measured times beside these, which are longer
+([losses-nvidia-h100-80gb-hbm3.md](losses-nvidia-h100-80gb-hbm3.md)). **Of sm100 less is known**: its products are taken
+from the tile, at the tensor cores' peak; the shared memory they read, and the way from and to tensor memory, count
+nothing.
 """
 
 
@@ -42,6 +49,7 @@ def entry(a: Analysis, milliseconds: Mapping[int, float]) -> dict[str, Any]:
         "programs per SM": a.per_multiprocessor,
         "per pair": {name: round(value, 3) for name, value in sorted(a.per_pair().items())},
         "clocks": {name: round(value, 2) for name, value in clocks.items()},
+        "repeated": round(a.repeated, 3),
         "binds": a.binds(),
         "ms": {str(n): round(value, 4) for n, value in milliseconds.items()},
     }
@@ -50,12 +58,16 @@ def entry(a: Analysis, milliseconds: Mapping[int, float]) -> dict[str, Any]:
 def cells(e: Mapping[str, Any]) -> list[str]:
     """One line of the table."""
     clocks, spills = e["clocks"], f" spills {e['spills']}" if e["spills"] else ""
+    times = e["repeated"]
+    share = f"{clocks['tensor'] / times / clocks['predicted']:.0%}"
+    tensor = f"{clocks['tensor']:.1f}" + (f" ({times:.2f} x)" if times > 1 else "")
     return [
         *(e["architecture"], str(e["D"]), e["rule"], e["pass"], e["tile"]),
         *(f"{e['registers']}{spills}", str(e["programs per SM"])),
         *(f"{e['per pair'].get(pipe, 0):.1f}" for pipe in PIPES),
-        *(f"{clocks[name]:.1f}" for name in ("tensor", "mma", "epilogue", "overlapped", "serial")),
-        *(e["binds"], f"{clocks['tensor'] / clocks['predicted']:.0%}"),
+        tensor,
+        *(f"{clocks[name]:.1f}" for name in ("mma", "epilogue", "overlapped", "serial")),
+        *(e["binds"], share),
         " / ".join(f"{value:.3g}" for value in e["ms"].values()),
     ]
 
@@ -72,7 +84,8 @@ def steps(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> list[st
         total = sums.setdefault((e["architecture"], e["D"], e["rule"]), dict.fromkeys(e["ms"], 0.0))
         for n, value in e["ms"].items():
             total[n] += value
-    lines = ["| architecture | D | rule | " + " | ".join(f"N = {n:,}" for n in sizes) + " |", "|---" * 6 + "|"]
+    names = ["architecture", "D", "rule", *(f"N = {n:,}" for n in sizes)]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for (architecture, d, rule), total in sums.items():
         values = " | ".join(f"{total[str(n)]:.3g}" for n in sizes)
         lines.append(f"| {architecture} | {d} | {rule} | {values} |")

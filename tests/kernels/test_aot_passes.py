@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 
 import pytest
 import torch
@@ -23,30 +22,8 @@ from ecgloss.engine.kernel_package import kernels_module
 
 
 @pytest.fixture(scope="module")
-def fake_gpu():
-    return importlib.import_module("fake_gpu")
-
-
-@pytest.fixture(scope="module")
 def registers_and_spills():
     return importlib.import_module("compile_kernels").cuda_usage
-
-
-@pytest.fixture
-def gpu(fake_gpu, monkeypatch):
-    monkeypatch.setattr(triton_problem, "_SEQUENCES", {})
-    forget_compiled_kernels()
-    yield fake_gpu.install(monkeypatch.setattr)
-    forget_compiled_kernels()  # those of a driver that launches nothing: on a real GPU, later tests would get them
-
-
-def forget_compiled_kernels() -> None:
-    """Kernels are looked up, compiled and loaded anew."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("ecgloss.kernels."):
-            for function in vars(module).values():
-                if isinstance(function, JITFunction):
-                    function.device_caches.clear()
 
 
 @pytest.fixture
