@@ -147,18 +147,19 @@ def gluon_forward_kernel(
         product = start_product(a, b.index(opaque(1)), BLOCK_M, BLOCK_N, TILE)
         second = product
         for j in gl.static_range(TURN):
+            col = start + j * BLOCK_N
+            cols = gl.minimum(col, m_pad - BLOCK_N) + gl.arange(0, BLOCK_N, gl.SliceLayout(0, TILE))
+            col_inverse = load_vector(col_vectors, INVERSE, cols, m_pad)
+            w = 1.0
+            if RULE.norm != "uniform":
+                w = risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
             if j > 0:
                 t = warpgroup_mma_wait(1, deps=[product])
                 product = second
-            col = start + j * BLOCK_N
             tl.debug_barrier()  # all warps have waited for product j, which has read the slot
             copy_rows(b.index(j % STAGES), u_cols, col + STAGES * BLOCK_N, full.index(j % STAGES), BLOCK_N * BYTES)
             if col < end:
-                cols = col + gl.arange(0, BLOCK_N, gl.SliceLayout(0, TILE))
-                t *= load_vector(col_vectors, INVERSE, cols, m_pad)[None, :]
-                w = 1.0
-                if RULE.norm != "uniform":
-                    w = risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
+                t *= col_inverse[None, :]
                 sums = add_tile(
                     sums,
                     t,

@@ -47,7 +47,7 @@ def test_exponentials_run_under_the_next_product(rule):
     order = re.sub(r"P+|E+", lambda x: x[0][0], "".join(letter(i) for i in code))
     # A wait "W" leaves the product started last, "w" at the end of a turn none; some exponentials need no product.
     assert re.fullmatch(rf"(PE)+P(W(EP)+){{{tile.turn - 2}}}WEw", order), order
-    assert compiler.cuda_usage(cubin)[1] <= 8, "spills"
+    assert compiler.cuda_usage(cubin)[1] <= (80 if rule == "clef official" else 0), "spills"
 
 
 def letter(instruction):
