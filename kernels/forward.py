@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forward_pair import add_pairs, no_sums
+from .forward_pair import add_tile, no_sums
 from .lanes import merge_lanes
 from .memory_layout import (
     INVERSE,
@@ -37,7 +37,6 @@ from .memory_layout import (
 from .primitives import (
     column_range,
     exponent_scale,
-    is_special,
     load_rows,
     load_temperature,
     load_vector,
@@ -105,57 +104,29 @@ def forward_kernel(
         w = risk_weight(row_vectors, col_vectors, rows, cols, n_pad, m_pad, numbers, alpha, RULE)
         if ALIGNMENT == "minmax" or RULE.norm == "mean" or RULE.norm == "softmax":
             w += 0.0 * t  # W in the layout of S: if summed by itself, it would be computed again in another layout
-        special = is_special(row, col, m, shift_0, shift_1, period, BLOCK_M, BLOCK_N)
-        if RULE.norm == "softmax":
-            special = special | ((col < normal_columns) & (normal_columns < col + BLOCK_N))
-        if special:
-            sums = add_pairs(
-                sums,
-                t,
-                w,
-                rows,
-                cols,
-                col,
-                inverse,
-                row_origin,
-                numbers,
-                scale,
-                maximum,
-                m,
-                shift_0,
-                shift_1,
-                period,
-                square,
-                normal_columns,
-                RULE,
-                ALIGNMENT,
-                FIXED_MAXIMUM,
-                SPECIAL=True,
-            )
-        else:
-            sums = add_pairs(
-                sums,
-                t,
-                w,
-                rows,
-                cols,
-                col,
-                inverse,
-                row_origin,
-                numbers,
-                scale,
-                maximum,
-                m,
-                shift_0,
-                shift_1,
-                period,
-                square,
-                normal_columns,
-                RULE,
-                ALIGNMENT,
-                FIXED_MAXIMUM,
-                SPECIAL=False,
-            )
+        sums = add_tile(
+            sums,
+            t,
+            w,
+            rows,
+            cols,
+            row,
+            col,
+            inverse,
+            row_origin,
+            numbers,
+            scale,
+            maximum,
+            m,
+            shift_0,
+            shift_1,
+            period,
+            square,
+            normal_columns,
+            RULE,
+            ALIGNMENT,
+            FIXED_MAXIMUM,
+        )
 
     store_totals(partials, split, rows, n_pad, row_totals(sums, maximum, FIXED_MAXIMUM), inverse, ALIGNMENT)
 

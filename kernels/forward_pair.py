@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .lanes import add_running, by_lane, lane_sums, no_lanes
-from .primitives import LOG2E, is_excluded
+from .primitives import LOG2E, is_excluded, is_special
 from .weight import exponents, negative_weight, times_weight
 
 
@@ -103,3 +103,82 @@ def add_pairs(
         factor = times_weight(tl.full(x.shape, 1.0, tl.float32), omega, RULE)
         row_sum, row_max, sum_t = add_running(row_sum, row_max, sum_t, x, factor, t)
     return row_sum, row_max, sum_t, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum
+
+
+@triton.jit
+def add_tile(
+    sums,
+    t,
+    w,
+    rows,
+    cols,
+    row,  # the first of the rows
+    col,
+    inverse,
+    row_origin,
+    numbers,
+    scale,
+    maximum,
+    m,
+    shift_0,
+    shift_1,
+    period,
+    square,
+    normal_columns,
+    RULE: tl.constexpr,
+    ALIGNMENT: tl.constexpr,
+    FIXED_MAXIMUM: tl.constexpr,
+):
+    """``sums`` with those of a tile, arguments as for :func:`add_pairs`; masks where the tile needs them."""
+    special = is_special(row, col, m, shift_0, shift_1, period, t.shape[0], t.shape[1])
+    if RULE.norm == "softmax":
+        special = special | ((col < normal_columns) & (normal_columns < col + t.shape[1]))
+    if special:
+        sums = add_pairs(
+            sums,
+            t,
+            w,
+            rows,
+            cols,
+            col,
+            inverse,
+            row_origin,
+            numbers,
+            scale,
+            maximum,
+            m,
+            shift_0,
+            shift_1,
+            period,
+            square,
+            normal_columns,
+            RULE,
+            ALIGNMENT,
+            FIXED_MAXIMUM,
+            SPECIAL=True,
+        )
+    else:
+        sums = add_pairs(
+            sums,
+            t,
+            w,
+            rows,
+            cols,
+            col,
+            inverse,
+            row_origin,
+            numbers,
+            scale,
+            maximum,
+            m,
+            shift_0,
+            shift_1,
+            period,
+            square,
+            normal_columns,
+            RULE,
+            ALIGNMENT,
+            FIXED_MAXIMUM,
+            SPECIAL=False,
+        )
+    return sums

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .device import architecture, choose_splits, processors
@@ -17,7 +19,6 @@ from .memory_layout import PARTIALS, Relation, Weights
 from .problem import Rows
 from .tile_table import Tile
 
-ROWS, COLUMNS, WARPS = 128, 64, 8
 WIDTHS = (64, 128, 256)
 VARIABLE = "ECGLOSS_GLUON"
 
@@ -35,25 +36,54 @@ def is_wanted(rows: Rows, run: Pass) -> bool:
     return half and d in WIDTHS and run.problem.fixed_maximum and architecture(rows.u.device) == "sm90"
 
 
-def stages(rule: Weights | Relation) -> int:
-    """Tiles of columns in flight: they fill the shared memory of a multiprocessor beside a block of rows."""
-    return 4 if rule == Weights() else 3
+class GluonTile(NamedTuple):
+    """Sizes of :mod:`.gluon_forward`.
+
+    Attributes:
+        columns: BLOCK_N.
+        stages: Tiles of columns in shared memory.
+        turn: Tiles of one turn of the loop, a multiple of ``stages``.
+        held: Whether the rows stay in registers.
+        rows: BLOCK_M.
+        warps: Of a program.
+    """
+
+    columns: int = 64
+    stages: int = 4
+    turn: int = 4
+    held: bool = False
+    rows: int = 128
+    warps: int = 8
+
+
+def choose_tile(rule: Weights | Relation) -> GluonTile:
+    """The tile for a rule, at any D."""
+    return GluonTile(held=rule == Weights())
 
 
 def make_plan(rows: Rows, cols: Rows, run: Pass) -> Plan:
     """The plan of the kernel."""
-    d = rows.u.shape[1]
-    sizes = Tile(ROWS, COLUMNS, d, d, WARPS, stages=stages(run.problem.rule))
-    programs, tiles = -(-rows.n // ROWS), -(-cols.n // COLUMNS)
+    d, sizes = rows.u.shape[1], choose_tile(run.problem.rule)
+    programs, tiles = -(-rows.n // sizes.rows), -(-cols.n // sizes.columns)
     splits = choose_splits(programs, tiles, processors(rows.u.device), 4 * rows.n * PARTIALS)
-    return Plan(sizes, "ieee", splits)
+    return Plan(Tile(sizes.rows, sizes.columns, d, d, sizes.warps, stages=sizes.stages), "ieee", splits)
+
+
+def descriptor(u: Tensor, rows: int) -> Any:
+    """A descriptor for copies of blocks of rows of a matrix by TMA."""
+    from triton.experimental.gluon import language as gl
+    from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+
+    block = [rows, u.shape[1]]
+    kind = gl.bfloat16 if u.dtype == torch.bfloat16 else gl.float16
+    return TensorDescriptor.from_tensor(u, block, gl.NVMMASharedLayout.get_default_for(block, kind))
 
 
 def partial_statistics(rows: Rows, cols: Rows, numbers: Tensor, partials: Tensor, plan: Plan, run: Pass) -> None:
     """Sums over the parts of the columns."""
     from .gluon_forward import gluon_forward_kernel  # Gluon is imported where it is wanted
 
-    p, sizes = run.problem, plan.tile
+    p, sizes = run.problem, choose_tile(run.problem.rule)
 
     def configure() -> Configuration:
         found = pair_configuration(
@@ -68,10 +98,13 @@ def partial_statistics(rows: Rows, cols: Rows, numbers: Tensor, partials: Tensor
             ALIGNMENT=p.alignment,
             FIXED_MAXIMUM=p.fixed_maximum,
             STAGES=sizes.stages,
+            TURN=sizes.turn,
+            HELD=sizes.held,
             WARPS=sizes.warps,
         )
         arguments = {name: value for name, value in found.arguments.items() if name not in ("PRECISION", "BLOCK_K")}
         return found._replace(arguments=arguments, options={"num_warps": sizes.warps, "enable_fp_fusion": True})
 
     tensors = {**pair_tensors(rows, cols, run), "numbers": numbers, "partials": partials}
+    tensors |= {"u_rows": descriptor(rows.u, sizes.rows), "u_cols": descriptor(cols.u, sizes.columns)}
     run.launch(gluon_forward_kernel, tensors, configure)

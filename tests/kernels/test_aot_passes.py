@@ -161,6 +161,25 @@ def test_a_pass_that_fails_is_not_recorded(gpu, monkeypatch):
     assert launched(gpu, views()) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kernel"), [(torch.bfloat16, "gluon_forward_kernel"), (torch.float32, "forward_kernel")]
+)
+def test_gluon_where_it_is_asked_for_and_can_do_it(gpu, monkeypatch, dtype, kernel):
+    pytest.importorskip("triton.experimental.gluon.nvidia.hopper", reason="this Triton has no Gluon for Hopper")
+    monkeypatch.setenv("ECGLOSS_GLUON", "1")
+    for name, value in (("architecture", "sm90"), ("processors", 132)):
+        monkeypatch.setattr(kernels_module("launch_gluon"), name, lambda device, value=value: value)
+    for _recorded in (False, True):
+        gpu.launches.clear()
+        F.ntxent(*views(d=64, dtype=dtype), backend="triton")
+        assert [launch.name for launch in gpu.launches] == [
+            "prepare_kernel",
+            kernel,
+            "merge_rows_kernel",
+            "finish_kernel",
+        ]
+
+
 @each_value(loss=["official", "supcon"], b=exhaustive_except([1024, 8192], [64, 1024, 8192]))
 def test_no_kernel_of_a_step_spills_at_any_size(gpu, registers_and_spills, loss, b):
     """The number of parts of a row, which follows from the size, is compiled in."""
