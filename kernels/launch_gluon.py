@@ -35,7 +35,7 @@ def is_wanted(rows: Rows, run: Pass) -> bool:
     if not is_asked_for() or importlib.util.find_spec("triton.experimental.gluon") is None:
         return False
     half, d = rows.u.element_size() == 2, rows.u.shape[1]
-    summed = run.problem.rule.norm in NORMS
+    summed = getattr(run.problem.rule, "norm", "") in NORMS
     return summed and half and d in WIDTHS and run.problem.fixed_maximum and architecture(rows.u.device) == "sm90"
 
 
