@@ -122,11 +122,11 @@ template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
                        const Block& outputs, T* out, bool accumulate) {
   const int64_t width = problem.width, last = vectors.count - (vectors.panels - 1) * kPanel;
-  const Inner inner{kPanel, 1, vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
+  const Inner inner{vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
   for (int64_t op = 0; op < outputs.panels; ++op) {
-    multiply_rows<T>(width, inner, panels + vectors.panel * kPanel * width,
-                     gradient + op * vectors.panels * kPanel * kPanel, out + (outputs.panel + op) * kPanel * width,
-                     accumulate);
+    multiply_rows<T, true>(width, inner, panels + vectors.panel * kPanel * width,
+                           gradient + op * vectors.panels * kPanel * kPanel, out + (outputs.panel + op) * kPanel * width,
+                           accumulate);
   }
 }
 

@@ -10,8 +10,8 @@
 #endif
 
 #define ECGLOSS_VECTOR_BYTES 32
-#define ECGLOSS_STRIP_VECTORS 2
-#define ECGLOSS_STRIP_ROWS 6
+#define ECGLOSS_STRIP_VECTORS 3
+#define ECGLOSS_STRIP_ROWS 4
 #include "kernels.h"
 
 #if defined(__clang__)

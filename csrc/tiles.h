@@ -29,8 +29,8 @@ void multiply_panels(const T* rows, const T* columns, int64_t width, const Tile<
       const int64_t steps = width - d < kSteps ? width - d : kSteps;
       for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
         const T* a = rows + (tile.rows.panel + ip) * kPanel * width;
-        multiply_rows<T>(used_rows(tile.rows, ip), {1, kPanel, 1, steps, steps, 0, 0}, a + d * kPanel, b + d * kPanel,
-                         out + (jp * height + ip * kPanel) * kPanel, d > 0);
+        multiply_rows<T, false>(used_rows(tile.rows, ip), {1, steps, steps, 0, 0}, a + d * kPanel, b + d * kPanel,
+                                out + (jp * height + ip * kPanel) * kPanel, d > 0);
       }
     }
   }
