@@ -59,12 +59,11 @@ def add_pairs(
     row_sum, row_max, sum_t, normaliser, sum_y, sum_y2, sum_yw, sum_w, sum_w2, minimum = sums
     omega = negative_weight(w, numbers, RULE)
     normal_w = w
-    if ALIGNMENT == "":
-        y = t
-        x = exponents(t, omega, (inverse * scale)[:, None], maximum, RULE, FIXED_MAXIMUM)
-    else:
+    # As in the backward: at small temperatures its exponentials must add up to the forward's sum.
+    x = exponents(t, omega, (inverse * scale)[:, None], maximum, RULE, FIXED_MAXIMUM)
+    y = t
+    if ALIGNMENT != "":
         y = t * inverse[:, None] - row_origin[:, None]
-        x = exponents(y, omega, scale, (maximum - row_origin * scale)[:, None], RULE, FIXED_MAXIMUM)
     if SPECIAL:
         inside = (cols < m)[None, :]
         excluded = is_excluded(rows, cols, shift_0, shift_1, period)
