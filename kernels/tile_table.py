@@ -53,9 +53,9 @@ sm90                 forward-moments         half          256   64   64  9999  
 sm90                 forward                 half          256  128  128  9999     -     8      2      1        -
 sm90                 forward-weighted        half          512  128   32  9999     -     8      2      1        -
 sm90                 forward-moments         half          512  128   32  9999     -     8      2      1        -
-sm90                 forward                 half         9999  128  128    64     -     8      4      1        -
 sm90                 forward-weighted        half         9999  128   64    64     -     8      3      1        -
 sm90                 forward-moments         half         9999  128   64    64     -     8      3      1        -
+sm90                 forward                 half         9999  128  128    64     -     8      4      1        -
 sm90                 backward-weighted       half          128   64   64  9999  9999     4      3      2        -
 sm90                 backward-weighted       half          256   64   32  9999  9999     4      3      2        -
 sm90                 backward                half          128   64   64  9999  9999     4      3      3        -
@@ -64,6 +64,7 @@ sm90                 strip-weighted          half         9999  128   64    64  
 sm90                 strip                   half         9999  128  128    64     -     8      4      1        -
 sm90                 forward-labels          half          128   64   64  9999     -     4      3      2        -
 sm90                 forward-labels          half          256   64   64  9999     -     4      2      2        -
+sm90                 forward-gaussian        half          256   64   32  9999     -     8      2      1        -
 sm90                 forward-features        half          128   64   64  9999     -     4      2      2        -
 sm90                 forward-features        half          256  128   64  9999     -     8      2      1        2
 sm90                 backward-labels         half          256   64   64  9999  9999     4      2      2        -

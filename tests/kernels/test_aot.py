@@ -31,14 +31,10 @@ TABLE_STEPS = (
 TABLE_WIDTHS = (16, 32, 64, 128, 256, 384, 512, 640, 768, 1024, 2048)
 
 
-# Bytes that a tile may spill, because on an H100 it was faster than all that spill nothing, or only spills where the
-# maximum runs (a small or unknown temperature).
-SPILLS_LITTLE = {
-    ("sm90", "backward", "bf16", 256, "labels"): 8,
-    ("sm90", "backward", "bf16", 128, "features"): 8,
-    ("sm90", "forward", "bf16", 256, "clef official"): 8,
-    ("sm90", "strip", "bf16", 512, "clef mean"): 80,
-}
+# Bytes that a tile may spill, because on an H100 it was faster than all that spill nothing. Where the maximum runs (a
+# small temperature, or one on the GPU) the tiles are those of a fixed one, and may spill some.
+SPILLS_LITTLE = {("sm90", "backward", "bf16", 256, "labels"): 8, ("sm90", "backward", "bf16", 128, "features"): 8}
+SPILLS_WHERE_THE_MAXIMUM_RUNS = 128
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +53,8 @@ def assert_fast(found):
     """Fits, keeps everything in registers, and multiplies 16-bit numbers on the chip's fastest unit."""
     kernel = found.kernel
     kind = (kernel.architecture, kernel.step, kernel.dtype, kernel.width, kernel.rule)
-    assert found.faults(SPILLS_LITTLE.get(kind, 0)) == []
+    least = SPILLS_WHERE_THE_MAXIMUM_RUNS if kernel.temperature == "device" and kernel.dtype == "bf16" else 0
+    assert found.faults(max(least, SPILLS_LITTLE.get(kind, 0))) == []
     if found.kernel.dtype == "bf16":
         assert found.matrix_instructions.get(MATRIX_UNIT[found.kernel.architecture], 0) > 0
     if found.kernel.dtype == "tf32":

@@ -22,7 +22,7 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon._runtime import GluonASTSource
 
 
-@pytest.mark.parametrize("rule", exhaustive_except(["ntxent"], ["ntxent", "clef paper", "clef official"]))
+@pytest.mark.parametrize("rule", exhaustive_except(["ntxent"], ["ntxent", "clef paper"]))
 def test_exponentials_run_under_the_next_product(rule):
     launch = compiler.kernels_module("launch_gluon")
     kernel = importlib.import_module("ecgloss.kernels.gluon_forward").gluon_forward_kernel
@@ -47,7 +47,7 @@ def test_exponentials_run_under_the_next_product(rule):
     order = re.sub(r"P+|E+", lambda x: x[0][0], "".join(letter(i) for i in code))
     # A wait "W" leaves the product started last, "w" at the end of a turn none; some exponentials need no product.
     assert re.fullmatch(rf"(PE)+P(W(EP)+){{{tile.turn - 2}}}WEw", order), order
-    assert compiler.cuda_usage(cubin)[1] <= (80 if rule == "clef official" else 0), "spills"
+    assert compiler.cuda_usage(cubin)[1] == 0, "spills"
 
 
 def letter(instruction):
