@@ -165,8 +165,9 @@ double backward(Problem<T> problem, const Encoding& encoding, int threads, const
     problem.origin = static_cast<T>(typical_similarity(problem));
   }
   std::vector<double> weighted_gradient(static_cast<size_t>(schedule.row_blocks), 0.0);
-  run(schedule, threads, [&](const Turn& turn, int thread) {
-    kernel.backward_tile({&problem, plan.tile(problem, turn), work[thread], rows.view(problem),
+  run(schedule, threads, [&](const Turn& turn, const Turn& upcoming, int thread) {
+    kernel.backward_tile({&problem, plan.tile(problem, turn), plan.tile(problem, upcoming), work[thread],
+                          rows.view(problem),
                           square ? rows.view(problem) : columns.view(problem), alignment,
                           minmax && may_hold_extreme(saved, turn), positive.empty() ? nullptr : positive.data(),
                           row_gradient, square ? row_gradient : column_gradient, turn.row_turn == 0,

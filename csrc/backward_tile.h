@@ -120,13 +120,13 @@ void add_extremes(const BackwardTask<T>& task) {
 // panel. Rows of G beyond vectors.count are not read; columns beyond outputs.count reach padding of out only.
 template <class T>
 void multiply_gradient(const Problem<T>& problem, const Block& vectors, const T* panels, const T* gradient,
-                       const Block& outputs, T* out, bool accumulate) {
+                       const Block& outputs, T* out, bool accumulate, Prefetch& prefetch) {
   const int64_t width = problem.width, last = vectors.count - (vectors.panels - 1) * kPanel;
   const Inner inner{vectors.panels, kPanel, last, kPanel * width, kPanel * kPanel};
   for (int64_t op = 0; op < outputs.panels; ++op) {
     multiply_rows<T, true>(width, inner, panels + vectors.panel * kPanel * width,
-                           gradient + op * vectors.panels * kPanel * kPanel, out + (outputs.panel + op) * kPanel * width,
-                           accumulate);
+                           gradient + op * vectors.panels * kPanel * kPanel,
+                           out + (outputs.panel + op) * kPanel * width, accumulate, prefetch);
   }
 }
 
@@ -134,7 +134,11 @@ template <class T, class R>
 void backward_tile(const BackwardTask<T>& task) {
   const Problem<T>& problem = *task.problem;
   const Tile<T>& tile = task.tile;
-  const bool general = prepare_tile<T, R>(problem, tile, task.work) || !problem.fixed_maximum;
+  Prefetch outputs(strips_of(tile, problem.width));
+  add_block(outputs, task.row_gradient, tile.rows, problem.width);
+  if (task.column_gradient != nullptr) add_block(outputs, task.column_gradient, tile.columns, problem.width);
+  const bool general = prepare_tile<T, R>(problem, tile, task.work, outputs) || !problem.fixed_maximum;
+  Prefetch prefetch = prefetch_upcoming(problem, task.upcoming, problem.width / ECGLOSS_STRIP_ROWS * tile.rows.panels);
   double weighted_gradient;
   if (R::kWeighted && problem.alignment != Alignment::none) {
     weighted_gradient =
@@ -150,14 +154,14 @@ void backward_tile(const BackwardTask<T>& task) {
   }
   if (task.column_gradient != nullptr && !diagonal) {
     multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.column_gradient,
-                      !task.first_of_columns);
+                      !task.first_of_columns, prefetch);
   }
   if (diagonal) {
     // G_ii z^_i points along z^_i, which the gradient of the normalisation removes. It is left out of the sums, so that
     // it is removed exactly.
     for (int64_t i = 0; i < tile.rows.count; ++i) task.work.gradient[entry(tile, i, i)] = 0;
     return multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.row_gradient,
-                             !task.first_of_rows);
+                             !task.first_of_rows, prefetch);
   }
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
     for (int64_t ip = 0; ip < tile.rows.panels; ++ip) {
@@ -166,7 +170,7 @@ void backward_tile(const BackwardTask<T>& task) {
     }
   }
   multiply_gradient(problem, tile.columns, problem.columns, task.work.transposed, tile.rows, task.row_gradient,
-                    !task.first_of_rows);
+                    !task.first_of_rows, prefetch);
 }
 
 }  // namespace

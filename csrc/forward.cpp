@@ -152,9 +152,10 @@ void forward(Problem<T> problem, const Encoding& encoding, int threads, const Ro
   const int64_t blocks = panels_of(problem.n);
   std::fill_n(saved.block_low, blocks, INFINITY);
   std::fill_n(saved.block_high, blocks, -INFINITY);
-  const auto task = [&](const Turn& turn, int thread) -> ForwardTask<T> {
+  const auto task = [&](const Turn& turn, const Turn& upcoming, int thread) -> ForwardTask<T> {
     return {&problem,
             plan.tile(problem, turn),
+            plan.tile(problem, upcoming),
             work[thread],
             rows.state(),
             square ? rows.state() : columns.state(),
@@ -166,11 +167,15 @@ void forward(Problem<T> problem, const Encoding& encoding, int threads, const Ro
             turn.column};
   };
   if (!problem.fixed_maximum) {
-    run(schedule, threads, [&](const Turn& turn, int thread) { kernel.row_max_tile(task(turn, thread)); });
+    run(schedule, threads, [&](const Turn& turn, const Turn& upcoming, int thread) {
+      kernel.row_max_tile(task(turn, upcoming, thread));
+    });
     rows.make_maxima_finite();
     columns.make_maxima_finite();
   }
-  run(schedule, threads, [&](const Turn& turn, int thread) { kernel.forward_tile(task(turn, thread)); });
+  run(schedule, threads, [&](const Turn& turn, const Turn& upcoming, int thread) {
+    kernel.forward_tile(task(turn, upcoming, thread));
+  });
   scalars.contrastive =
       write_rows(problem, rows.state(), log_normalisers(problem, encoding, kernel, threads), statistics, saved);
 

@@ -144,8 +144,10 @@ void read_positives(const ForwardTask<T>& task) {
 
 template <class T, class R>
 void forward_tile(const ForwardTask<T>& task) {
-  const bool general = prepare_tile<T, R>(*task.problem, task.tile, task.work) || !task.problem->fixed_maximum;
-  const bool align = task.problem->alignment != Alignment::none;
+  const Problem<T>& problem = *task.problem;
+  Prefetch prefetch = prefetch_upcoming(problem, task.upcoming, strips_of(task.tile, problem.width));
+  const bool general = prepare_tile<T, R>(problem, task.tile, task.work, prefetch) || !problem.fixed_maximum;
+  const bool align = problem.alignment != Alignment::none;
   if constexpr (R::kWeighted) {
     if (align) {
       general ? forward_strips<T, R, true, true>(task) : forward_strips<T, R, false, true>(task);
@@ -164,7 +166,8 @@ void row_max_tile(const ForwardTask<T>& task) {
   const R rule(problem.rule);
   const int64_t height = tile.rows.panels * kPanel;
   const Vector<T> none = broadcast(T(-__builtin_inff()));
-  prepare_tile<T, R>(problem, tile, task.work);
+  Prefetch prefetch = prefetch_upcoming(problem, task.upcoming, strips_of(tile, problem.width));
+  prepare_tile<T, R>(problem, tile, task.work, prefetch);
   for (int64_t jp = 0; jp < tile.columns.panels; ++jp) {
     for (int64_t i = 0; i < tile.rows.count; ++i) {
       const int64_t row = tile.rows.begin + i;

@@ -7,7 +7,7 @@
 // and one broadcast element of A. A step loads V vectors and R elements for R V multiply-adds.
 #pragma once
 
-#include "vector.h"
+#include "prefetch.h"
 
 namespace ecgloss {
 namespace {
@@ -70,10 +70,12 @@ __attribute__((noinline)) void multiply(const Inner& inner, const T* a, const T*
 
 // Any number of rows.
 template <class T, bool kAcross>
-ECGLOSS_INLINE void multiply_rows(int64_t rows, const Inner& inner, const T* a, const T* b, T* c, bool accumulate) {
+ECGLOSS_INLINE void multiply_rows(int64_t rows, const Inner& inner, const T* a, const T* b, T* c, bool accumulate,
+                                  Prefetch& prefetch) {
   constexpr int kRows = ECGLOSS_STRIP_ROWS;
   constexpr int64_t kRow = kAcross ? kPanel : 1;
   for (; rows >= kRows; rows -= kRows, a += kRows * kRow, c += kRows * kPanel) {
+    prefetch();
     multiply<T, kRows, kAcross>(inner, a, b, c, accumulate);
   }
   for (; rows > 0; --rows, a += kRow, c += kPanel) multiply<T, 1, kAcross>(inner, a, b, c, accumulate);

@@ -1,11 +1,13 @@
 #include "prepared_rule.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
 #include "packing.h"
 #include "parallel.h"
+#include "risk_sums.h"
 
 namespace ecgloss {
 
@@ -115,20 +117,39 @@ std::vector<double> log_normalisers(const Problem<T>& problem, const Encoding& e
   const int64_t columns = square ? encoding.code.samples : problem.m;
   const double views = square ? static_cast<double>(problem.m / columns) : 1;  // columns per sample
   const double divisor = softmax ? 1 : static_cast<double>(problem.m - problem.layout.n_excluded);
-  constexpr int64_t kRows = 16;
-  for_each((distinct + kRows - 1) / kRows, threads, [&](int64_t block) {
-    for (int64_t i = block * kRows; i < std::min(distinct, (block + 1) * kRows); ++i) {
-      int64_t own[kMaxExcluded];  // columns with W = 0: the row's own sample and, of a mean, the excluded ones
-      std::fill(own, own + kMaxExcluded, int64_t{-1});
-      if (square) own[0] = i;
-      for (int t = 0; !square && !softmax && t < problem.layout.n_excluded; ++t) {
-        own[t] = (i + problem.layout.excluded[t]) % problem.m;
-      }
-      double total = 0;
-      kernels.weight_sums(problem, i, columns, softmax, own, &total);
-      logs[static_cast<size_t>(i)] = std::log(std::max(views * total / divisor, std::numeric_limits<double>::min()));
+  const auto set = [&](int64_t i, double total) {
+    logs[static_cast<size_t>(i)] = std::log(std::max(views * total / divisor, std::numeric_limits<double>::min()));
+  };
+  // Columns with W = 0: the row's own sample and, of a mean, the excluded ones.
+  const auto own_columns = [&](int64_t i) {
+    std::array<int64_t, kMaxExcluded> own;
+    own.fill(-1);
+    if (square) own[0] = i;
+    for (int t = 0; !square && !softmax && t < problem.layout.n_excluded; ++t) {
+      own[static_cast<size_t>(t)] = (i + problem.layout.excluded[t]) % problem.m;
     }
-  });
+    return own;
+  };
+  if (RiskSums::apply(problem.rule)) {
+    const RiskSums sums(problem.rule, distinct, columns, softmax);
+    for (int64_t i = 0; i < distinct; ++i) {
+      const double risk = problem.rule.row_values[i];
+      double total = sums.over_all(risk);
+      for (const int64_t column : own_columns(i)) {
+        if (column >= 0) total += (softmax ? 1 : 0) - sums.of_pair(risk, problem.rule.column_values[column]);
+      }
+      set(i, total);
+    }
+  } else {
+    constexpr int64_t kRows = 16;
+    for_each((distinct + kRows - 1) / kRows, threads, [&](int64_t block) {
+      for (int64_t i = block * kRows; i < std::min(distinct, (block + 1) * kRows); ++i) {
+        double total = 0;
+        kernels.weight_sums(problem, i, columns, softmax, own_columns(i).data(), &total);
+        set(i, total);
+      }
+    });
+  }
   for (int64_t i = distinct; i < problem.n; ++i) logs[static_cast<size_t>(i)] = logs[static_cast<size_t>(i - distinct)];
   return logs;
 }

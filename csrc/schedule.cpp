@@ -60,11 +60,15 @@ Schedule rectangular_schedule(int32_t row_blocks, int32_t column_blocks) {
   return schedule;
 }
 
-void run(const Schedule& schedule, int threads, const std::function<void(const Turn&, int)>& work) {
+void run(const Schedule& schedule, int threads,
+         const std::function<void(const Turn&, const Turn&, int)>& work) {
   const int64_t n = static_cast<int64_t>(schedule.turns.size());
   const int used = std::max(1, std::min(threads, static_cast<int>(schedule.width)));
+  const auto turn_at = [&](int64_t t) -> const Turn& {
+    return schedule.turns[static_cast<size_t>(std::min(t, n - 1))];
+  };
   if (used == 1) {
-    for (const Turn& turn : schedule.turns) work(turn, 0);
+    for (int64_t t = 0; t < n; ++t) work(turn_at(t), turn_at(t + 1), 0);
     return;
   }
   // No deadlock: a turn waits only for earlier turns of the list, and turns are taken in its order.
@@ -75,11 +79,11 @@ void run(const Schedule& schedule, int threads, const std::function<void(const T
     for (;;) {
       const int64_t t = next.fetch_add(1, std::memory_order_relaxed);
       if (t >= n) return;
-      const Turn& turn = schedule.turns[static_cast<size_t>(t)];
+      const Turn& turn = turn_at(t);
       const bool diagonal = schedule.square && turn.row == turn.column;
       wait_for(rows[turn.row], turn.row_turn);
       if (!diagonal) wait_for(columns[turn.column], turn.column_turn);
-      work(turn, thread);
+      work(turn, turn_at(t + used), thread);
       rows[turn.row].store(turn.row_turn + 1, std::memory_order_release);
       if (!diagonal) columns[turn.column].store(turn.column_turn + 1, std::memory_order_release);
     }

@@ -29,7 +29,8 @@ Schedule square_schedule(int32_t blocks);
 // All tiles.
 Schedule rectangular_schedule(int32_t row_blocks, int32_t column_blocks);
 
-// Does work(turn, thread) for every turn.
-void run(const Schedule& schedule, int threads, const std::function<void(const Turn&, int)>& work);
+// Does work(turn, upcoming, thread) for every turn. `upcoming` is what the thread will probably take next.
+void run(const Schedule& schedule, int threads,
+         const std::function<void(const Turn& turn, const Turn& upcoming, int thread)>& work);
 
 }  // namespace ecgloss

@@ -81,6 +81,7 @@ template <class T>
 struct ForwardTask {
   const Problem<T>* problem;
   Tile<T> tile;
+  Tile<T> upcoming;  // what this thread will probably compute next
   Workspace<T> work;
   RowState<T> rows, columns;       // added to
   Moments* moments;                // added to
@@ -93,6 +94,7 @@ template <class T>
 struct BackwardTask {
   const Problem<T>* problem;
   Tile<T> tile;
+  Tile<T> upcoming;  // what this thread will probably compute next
   Workspace<T> work;
   RowGains<T> row_gains, column_gains;
   AlignmentGradient<T> alignment;
