@@ -69,6 +69,10 @@ def quantities(p: Problem, mine: Result, plain: Result, dtype: torch.dtype, stri
             # Terms of either sign, which may cancel; a log-sum-exp is a rounding of its sum away, however small it is.
             terms = 1 + true.rows[torch.isfinite(true.rows)].abs()
             floor += torch.finfo(torch.float32).eps / 2 * terms.mean().item()
+        elif (
+            name == "loss"
+        ):  # small losses are e^(difference of numbers of size S / tau): half a rounding of S over tau
+            floor *= 1 + 2**-24 / p.tau / SINGLE
         if name == "tau_gradient" and not strict:
             floor += temperature_floor(p, torch.finfo(torch.float32).eps)
         yield Quantity(name, *values, floor)
