@@ -203,6 +203,51 @@ def _cache(config: Namespace) -> int:
     return 0
 
 
+def _features_parser(jsonargparse: Any) -> ArgumentParser:
+    from ecgloss.data.preprocess import Preprocessing
+
+    parser = _new(
+        jsonargparse,
+        "Find the waves of every recording, and write their marks and 150 features to a Parquet file.",
+        "ecgloss features --data path/to/ludb --out features.parquet",
+    )
+    parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
+    parser.add_argument("--out", type=str, required=True, help="Parquet file to write.")
+    parser.add_argument(
+        "--lead", type=str, default=None, help="Lead to measure (default: II, or a recording's next best)."
+    )
+    parser.add_argument("--workers", type=int, default=0, help="Processes that compute; 0: this one alone.")
+    parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
+    _add_leads(parser)
+    parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
+    return parser
+
+
+def _features(config: Namespace) -> int:
+    from ecgloss.data.dataset import open_dataset
+    from ecgloss.data.preprocess import Preprocessing
+    from ecgloss.physiology import feature_table, physiology_of, write_physiology
+
+    options = _options(config)
+    source, out, lead, workers, cache = (options.pop(name) for name in ("data", "out", "lead", "workers", "cache"))
+    if Path(out).is_dir():
+        raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
+    if workers < 0:
+        raise UsageError(f"--workers must be at least 0; got {workers}")
+    try:
+        preprocessing = Preprocessing.from_json(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache)
+    found = physiology_of(dataset, lead=lead, workers=workers)
+    write_physiology(out, dataset, found)
+    _say_skipped(dataset)
+    for reason, count in found.failures().most_common():
+        print(f"{reason}: in {count} of {len(found)} recordings", file=sys.stderr)
+    print(f"{len(feature_table())} features of {len(found)} recordings: {out}")
+    return 0
+
+
 def _info_parser(jsonargparse: Any) -> ArgumentParser:
     return _new(jsonargparse, "Show what is installed and usable on this machine.", "ecgloss info")
 
@@ -266,5 +311,6 @@ COMMANDS: dict[str, tuple[Callable[[Any], ArgumentParser], Callable[[Any], int]]
     "embed": (_embed_parser, _embed),
     "evaluate": (_evaluate_parser, _evaluate),
     "cache": (_cache_parser, _cache),
+    "features": (_features_parser, _features),
     "info": (_info_parser, show_info),
 }
