@@ -39,7 +39,9 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
         "ecgloss pretrain --data synthetic --loss clef --epochs 10 --sampling_rate 100 --out runs/first",
     )
     parser.add_argument("--config", action="config", help="YAML file that may set any of these options.")
-    parser.add_argument("--resume", type=str, default=None, help="Run to continue; takes no other options.")
+    parser.add_argument(
+        "--resume", type=str, default=None, help="Run to continue; takes no other options (but --model)."
+    )
     parser.add_argument("--data", type=str, default=None, help=DATA_HELP)
     parser.add_argument("--out", type=str, default=None, help="Folder for the run (default: runs/DATA-LOSS).")
     _add_leads(parser)
@@ -51,6 +53,8 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
 
 
 def _pretrain(config: Namespace) -> int:
+    from ecgloss.models.encoder import is_factory
+    from ecgloss.models.pretrained import random_encoder
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.pretrain import pretrain
     from ecgloss.train.run import resume_config
@@ -59,6 +63,11 @@ def _pretrain(config: Namespace) -> int:
     resume = given.pop("resume")
     if resume is not None:
         settings = resume_config(resume)
+        if is_factory(settings.model) and given["model"] != settings.model:
+            raise UsageError(
+                f"the run trains {settings.model}; name it as well to let its code run: "
+                f"--resume {resume} --model {settings.model}"
+            )
     elif given["data"] is None:
         raise UsageError("pretrain needs --data (a folder of WFDB records, or synthetic), or --resume RUN")
     else:
@@ -67,6 +76,8 @@ def _pretrain(config: Namespace) -> int:
         try:
             settings = PretrainConfig.from_json(given)  # bad values show here, before anything is read or written
             _ = settings.preprocessing
+            if is_factory(settings.model):
+                random_encoder(settings.model, settings.in_channels, settings.seed, settings.window)
         except ValueError as error:
             raise UsageError(str(error)) from error
     result = pretrain(settings, resume=resume is not None)
@@ -79,7 +90,7 @@ def _pretrain(config: Namespace) -> int:
 
 def refuse_options_of_a_resumed_run(given: Namespace) -> None:
     """A resumed run keeps the options it was started with; silently ignoring new ones would mislead."""
-    if set(given.keys()) - {"resume", "debug"}:
+    if set(given.keys()) - {"resume", "debug", "model"}:
         raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
 
 
@@ -105,16 +116,17 @@ def _embed(config: Namespace) -> int:
     from ecgloss.data.dataset import open_dataset
     from ecgloss.data.preprocess import Preprocessing
     from ecgloss.evaluate.embed import embed, write_embeddings
-    from ecgloss.models.pretrained import load_encoder
+    from ecgloss.models.pretrained import load_encoder, several_leads
 
     _check_device(config.device)
     if Path(config.out).is_dir():
         raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
-    model, card = load_encoder(config.checkpoint)
+    model, card = load_encoder(config.checkpoint, config.model)
+    leads = several_leads(card, config.lead)
     dataset = open_dataset(
         config.data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=config.cache
     )
-    embeddings = embed(model, dataset, lead=config.lead, seconds=card.seconds, device=config.device)
+    embeddings = embed(model, dataset, lead=config.lead or "I", leads=leads, seconds=card.seconds, device=config.device)
     write_embeddings(config.out, dataset, embeddings)
     _say_skipped(dataset)
     print(f"{len(embeddings)} embeddings of width {embeddings.shape[1]}: {config.out}")
@@ -156,6 +168,7 @@ def _evaluate(config: Namespace) -> int:
         config.data,
         task=config.task,
         lead=config.lead,
+        model=config.model,
         label_fraction=config.label_fraction,
         region=config.region,
         seed=config.seed,
@@ -264,7 +277,8 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
     """The options that embed and evaluate share."""
     parser.add_argument("--checkpoint", type=str, required=True, help="Run (its newest checkpoint) or one checkpoint.")
     parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
-    parser.add_argument("--lead", type=str, default="I", help='Lead to embed, or "all" for the mean over leads.')
+    parser.add_argument("--lead", type=str, default=None, help='Lead to embed (default: I), or "all" for the mean.')
+    parser.add_argument("--model", type=str, default=None, help="The encoder, where it is a package.module:factory.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     parser.add_argument("--device", type=str, default="cpu", help="Device that computes the embeddings, e.g. cuda.")
 

@@ -13,16 +13,17 @@ from ecgloss._extras import require
 from ecgloss._files import replacing
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.window import cut, standardise
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 
 ALL_LEADS = "all"
 
 
 def embed(
-    model: ResNeXt1D,
+    model: Encoder,
     dataset: EcgDataset,
     *,
     lead: str = "I",
+    leads: Sequence[str] | None = None,
     seconds: float = 10.0,
     rows: Sequence[int] | NDArray[np.int64] | None = None,
     batch_size: int = 128,
@@ -32,9 +33,11 @@ def embed(
     """Embed the first window of every recording.
 
     Args:
-        model: A single-lead encoder; it is put into evaluation mode.
+        model: The encoder; it is put into evaluation mode.
         dataset: Recordings with the preprocessing the encoder was trained on.
         lead: The lead to embed, or ``"all"`` for the mean embedding of all leads of a recording.
+        leads: Of an encoder that sees several leads at once: all of them, in the order of its input (``card.leads``);
+            then ``lead`` is not used.
         seconds: Length of the window; shorter recordings are padded with zeros.
         rows: Positions of the recordings; default all.
         batch_size: Windows per forward pass.
@@ -45,24 +48,41 @@ def embed(
         (n, D) fp32.
 
     Raises:
-        ValueError: if a recording lacks the lead, naming the leads it has.
+        ValueError: if a recording lacks a lead, naming the leads it has, or the number of leads does not fit.
     """
     tqdm = require("tqdm", "data").tqdm
     rows = np.arange(len(dataset)) if rows is None else np.asarray(rows)
     length = round(seconds * dataset.preprocessing.sampling_rate)
-    leads = [dataset.leads(int(i)) if lead == ALL_LEADS else (lead,) for i in rows]
-    windows = [(int(i), name) for i, names in zip(rows, leads) for name in names]
+    inputs = _inputs(model, dataset, rows, lead, leads)
+    windows = [(int(i), names) for i, found in zip(rows, inputs) for names in found]
     model = model.to(device).eval()
     parts = []
     with torch.inference_mode():
         starts = range(0, len(windows), batch_size)
         for start in tqdm(starts, desc="embed", disable=not progress, leave=False):
             batch = windows[start : start + batch_size]
-            signals = np.stack([cut(dataset.signal(i, name), length) for i, name in batch])
+            signals = np.array([[cut(dataset.signal(i, name), length) for name in names] for i, names in batch])
             x = standardise(torch.from_numpy(signals).to(device))
-            parts.append(model(x[:, None]).float().cpu().numpy())
+            parts.append(model(x).float().cpu().numpy())
     embeddings = np.concatenate(parts) if parts else np.zeros((0, model.out_features), np.float32)
-    return _means(embeddings, [len(names) for names in leads])
+    return _means(embeddings, [len(found) for found in inputs])
+
+
+def _inputs(
+    model: Encoder, dataset: EcgDataset, rows: NDArray[np.int64], lead: str, leads: Sequence[str] | None
+) -> list[list[tuple[str, ...]]]:
+    """The leads of every input of every recording."""
+    if model.in_channels == 1 and leads is None:
+        return [[(name,) for name in (dataset.leads(int(i)) if lead == ALL_LEADS else (lead,))] for i in rows]
+    if leads is None or len(leads) != model.in_channels:
+        given = "none" if leads is None else ", ".join(leads)
+        raise ValueError(f"the encoder sees {model.in_channels} leads at once; leads must name as many, got {given}")
+    lacking = [int(i) for i in rows if not set(leads) <= set(dataset.leads(int(i)))]
+    if lacking:
+        name, has = dataset.index["name"].iloc[lacking[0]], dataset.leads(lacking[0])
+        absent = ", ".join(x for x in leads if x not in has)
+        raise ValueError(f"{len(lacking)} of {len(rows)} recordings lack leads of the encoder: {name} has no {absent}")
+    return [[tuple(leads)] for _ in rows]
 
 
 def write_embeddings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ecgloss.evaluate.probe_data import REGRESSION, Part
 from ecgloss.evaluate.resampling import Estimate, paired_difference
 from ecgloss.evaluate.tables import ResultRow, metric_name, text
 from ecgloss.evaluate.tasks import Targets, task_targets
-from ecgloss.models.pretrained import EncoderCard, find_checkpoint, load_encoder, random_encoder
+from ecgloss.models.pretrained import EncoderCard, find_checkpoint, fresh_encoder, load_encoder, several_leads
 from ecgloss.risk.score2 import Region
 
 RANDOM, TRAINED = "random encoder", "checkpoint"
@@ -114,7 +114,8 @@ def evaluate_linear(
     data: str,
     *,
     task: str,
-    lead: str = "I",
+    lead: str | None = None,
+    model: str | Callable[..., Any] | None = None,
     label_fraction: float = 1.0,
     region: Region = "moderate",
     seed: int = 0,
@@ -131,7 +132,9 @@ def evaluate_linear(
         checkpoint: A training run or one of its checkpoints.
         data: Data source, as for pretraining.
         task: What to predict.
-        lead: The lead to embed, or ``"all"`` for the mean over leads.
+        lead: The lead to embed, or ``"all"`` for the mean over leads; default I. None for an encoder that sees several
+            leads at once.
+        model: Required for an encoder of a factory, see :func:`ecgloss.models.load_encoder`.
         label_fraction: Fraction of the training labels the probe may use, in (0, 1].
         region: SCORE2 risk region, for the task ``"risk"``.
         seed: Seed of label subsets, bootstrap and of the random encoder.
@@ -148,7 +151,9 @@ def evaluate_linear(
     if not 0 < label_fraction <= 1:
         raise ValueError(f"label_fraction must lie in (0, 1]; got {label_fraction}")
     folder = find_checkpoint(checkpoint)
-    model, card = load_encoder(folder)
+    trained, card = load_encoder(folder, model)
+    leads = several_leads(card, lead)
+    lead = lead or "I"
     dataset = open_dataset(
         data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=cache_dir, progress=progress
     )
@@ -156,19 +161,26 @@ def evaluate_linear(
     targets = task_targets(dataset, task, region=region)
     n_train = int(np.isin(targets.rows, split.train).sum())
     n_labels = None if label_fraction == 1 else max(2, round(label_fraction * n_train))
-    encoders = {RANDOM: random_encoder(card.model, card.in_channels, seed), TRAINED: model}
+    encoders = {RANDOM: fresh_encoder(card, model, seed), TRAINED: trained}
     results: dict[str, ProbeResult] = {}
     z = np.zeros(0, np.float32)
     for name, encoder in encoders.items():  # the checkpoint comes last: its embeddings are kept
         z = embed(
-            encoder, dataset, lead=lead, seconds=card.seconds, rows=targets.rows, device=device, progress=progress
+            encoder,
+            dataset,
+            lead=lead,
+            leads=leads,
+            seconds=card.seconds,
+            rows=targets.rows,
+            device=device,
+            progress=progress,
         )
         results[name] = probe_targets(z, targets, dataset, split, n_labels=n_labels, seed=seed)
     return Evaluation(
         checkpoint=folder,
         data=data,
         task=task,
-        lead=lead,
+        lead=lead if leads is None else ", ".join(leads),
         labels="all" if n_labels is None else str(n_labels),
         results=results,
         difference=_difference(results, targets, dataset, split, seed),

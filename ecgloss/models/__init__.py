@@ -1,7 +1,17 @@
-"""Encoders: ResNeXt1D in three sizes, the authors' published checkpoints, and encoders trained here."""
+"""Encoders: ResNeXt1D in three sizes, the authors' published checkpoints, encoders trained here, and your own."""
 
+from ecgloss.models.encoder import Encoder
 from ecgloss.models.official import load_clef
 from ecgloss.models.pretrained import EncoderCard, load_encoder, random_encoder, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D, resnext1d
 
-__all__ = ["EncoderCard", "ResNeXt1D", "load_clef", "load_encoder", "random_encoder", "resnext1d", "save_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderCard",
+    "ResNeXt1D",
+    "load_clef",
+    "load_encoder",
+    "random_encoder",
+    "resnext1d",
+    "save_encoder",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import nn
 
 from ecgloss._extras import require
 from ecgloss._files import read_json, replacing, write_json
-from ecgloss.models.resnext1d import ResNeXt1D, resnext1d
+from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
+from ecgloss.models.resnext1d import SIZES, resnext1d
 
 WEIGHTS, CARD = "encoder.safetensors", "card.json"
 _FORMAT = 1
@@ -22,11 +24,12 @@ class EncoderCard:
     """What an encoder was trained on and how: everything needed to feed it the same way.
 
     Attributes:
-        model: Size of the ResNeXt1D, ``"small"``, ``"medium"`` or ``"large"``.
+        model: Size of the ResNeXt1D, ``"small"``, ``"medium"`` or ``"large"``, or the factory of another encoder,
+            ``"package.module:factory"``.
         in_channels: Leads per input.
         preprocessing: Preprocessing of the signals (rate, pass band, leads), as JSON values.
         seconds: Length of the input window in seconds.
-        leads: Leads that were seen in training.
+        leads: Leads that were seen in training; of an encoder that sees several at once, its input in this order.
         loss: Name and options of the loss.
         data: Name, source, fingerprint and number of recordings of the training data.
         training: Every option of the training run.
@@ -46,7 +49,7 @@ class EncoderCard:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def save_encoder(folder: str | Path, model: ResNeXt1D, card: EncoderCard) -> None:
+def save_encoder(folder: str | Path, model: nn.Module, card: EncoderCard) -> None:
     """Write weights and card.
 
     Args:
@@ -57,37 +60,59 @@ def save_encoder(folder: str | Path, model: ResNeXt1D, card: EncoderCard) -> Non
     folder = Path(folder)
     safetensors = require("safetensors.torch", "train")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    # copies, because tensors that share memory cannot be saved
+    weights = {name: x.detach().cpu().contiguous().clone() for name, x in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
         safetensors.save_file(weights, temporary, metadata={"format": "pt"})
     write_json(folder / CARD, {"format": _FORMAT, **asdict(card)})
 
 
-def load_encoder(path: str | Path) -> tuple[ResNeXt1D, EncoderCard]:
+def load_encoder(path: str | Path, model: str | Callable[..., Any] | None = None) -> tuple[Encoder, EncoderCard]:
     """Load an encoder that ecgloss trained.
 
     Args:
         path: A training run (its latest checkpoint is taken), or one checkpoint folder.
+        model: Required for an encoder of a factory: its name as in training, ``"package.module:factory"``, or the
+            factory itself. Importing it runs its code, so that a name in a file alone is not enough.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and its card.
 
     Raises:
-        ValueError: if there is no readable checkpoint, naming the file.
+        ValueError: if there is no readable checkpoint, naming the file, or the encoder cannot be built.
     """
     folder = find_checkpoint(path)
     card = _read_card(folder / CARD)
+    encoder = _built(card, model, folder / CARD)
+    load_weights(encoder, folder / WEIGHTS)
+    return encoder.eval(), card
+
+
+def _built(card: EncoderCard, given: str | Callable[..., Any] | None, path: Path) -> Encoder:
+    """The encoder of a card, with fresh weights."""
+    length = round(card.seconds * float(card.preprocessing.get("sampling_rate", 100.0)))
+    if given is not None and not isinstance(given, str):
+        return build_from(given, card.in_channels, getattr(given, "__name__", "given"), length)
+    if is_factory(str(card.model)):
+        if given is None:
+            raise ValueError(
+                f"{path} names the encoder {card.model}; name it as well, --model {card.model} or "
+                f"load_encoder(..., model={card.model!r}), to let its code run"
+            )
+        if given != card.model:
+            raise ValueError(f"{path} names the encoder {card.model}; got model {given}")
+        return build_from(import_factory(card.model), card.in_channels, card.model, length)
+    if given is not None and given != card.model:
+        raise ValueError(f"{path} names the encoder {card.model}; got model {given}")
     try:
-        model = resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
+        return resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CARD} describes no encoder: {error}") from error
-    load_weights(model, folder / WEIGHTS)
-    return model.eval(), card
+        raise ValueError(f"{path} describes no encoder: {error}") from error
 
 
-def load_weights(model: ResNeXt1D, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
     """Load a safetensors file that holds exactly the model's weights, or raise a ``ValueError`` that names it."""
-    fit(model, path, f"a {model.size} encoder")
+    fit(model, path, f"a {getattr(model, 'size', type(model).__name__)} encoder")
 
 
 def fit(module: nn.Module, path: Path, what: str) -> None:
@@ -105,13 +130,17 @@ def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None
 
 
-def random_encoder(size: str, in_channels: int, seed: int) -> ResNeXt1D:
+def random_encoder(model: str, in_channels: int, seed: int, length: int = TRIAL_LENGTH) -> Encoder:
     """A freshly initialised encoder; the same seed gives the same weights, and the global generators stay as they are.
 
     Args:
-        size: ``"small"``, ``"medium"`` or ``"large"``.
+        model: ``"small"``, ``"medium"``, ``"large"``, or a factory ``"package.module:factory"``, which is imported.
         in_channels: Leads per input.
         seed: Seed of the initialisation.
+        length: Samples of the input with which the encoder of a factory is tried.
+
+    Raises:
+        ValueError: if there is no such size or factory, or its encoder cannot be used.
 
     Example:
         >>> a, b = random_encoder("small", 1, 3), random_encoder("small", 1, 3)
@@ -120,7 +149,40 @@ def random_encoder(size: str, in_channels: int, seed: int) -> ResNeXt1D:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return resnext1d(size, in_channels)  # type: ignore[arg-type]
+        if is_factory(model):
+            return build_from(import_factory(model), in_channels, model, length)
+        return resnext1d(check_model(model), in_channels)  # type: ignore[arg-type]
+
+
+def fresh_encoder(card: EncoderCard, model: str | Callable[..., Any] | None, seed: int) -> Encoder:
+    """An encoder like that of a card, with weights from a seed; ``model`` as for :func:`load_encoder`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _built(card, model, Path(CARD))
+
+
+def several_leads(card: EncoderCard, lead: str | None) -> list[str] | None:
+    """The leads that an encoder sees at once, None for one at a time.
+
+    Raises:
+        ValueError: if one of them is asked for.
+    """
+    if card.in_channels == 1:
+        return None
+    if lead is not None:
+        raise ValueError(f"the encoder sees {card.in_channels} leads at once, {', '.join(card.leads)}; got lead {lead}")
+    return card.leads
+
+
+def check_model(model: str) -> str:
+    """The name of a model, if it is one.
+
+    Raises:
+        ValueError: if it is neither a size nor of the form ``package.module:factory``.
+    """
+    if model not in SIZES and not is_factory(model):
+        raise ValueError(f"model must be {', '.join(SIZES)} or package.module:factory; got {model}")
+    return model
 
 
 def find_checkpoint(path: str | Path) -> Path:

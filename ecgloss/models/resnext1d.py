@@ -21,6 +21,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecgloss.models.encoder import Encoder
+
 KERNEL_SIZE = 16
 STRIDE = 2
 SE_REDUCTION = 2
@@ -153,7 +155,7 @@ class _Stage(nn.Module):
         return x
 
 
-class ResNeXt1D(nn.Module):
+class ResNeXt1D(Encoder):
     """ECG encoder: (B, C, T) signals -> (B, out_features) embeddings, for any T >= 256.
 
     The embedding is the mean over time of the last stage, without a projection head. Use :func:`resnext1d`

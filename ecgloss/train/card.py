@@ -6,8 +6,8 @@ import torch
 
 import ecgloss
 from ecgloss.data.dataset import EcgDataset
+from ecgloss.models.encoder import Encoder
 from ecgloss.models.pretrained import EncoderCard
-from ecgloss.models.resnext1d import ResNeXt1D
 from ecgloss.train.checkpoint import Position
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Method
@@ -17,7 +17,7 @@ def training_card(
     config: PretrainConfig,
     dataset: EcgDataset,
     training_recordings: int,
-    model: ResNeXt1D,
+    model: Encoder,
     method: Method,
     position: Position,
     loss: float,
@@ -28,7 +28,7 @@ def training_card(
         in_channels=model.in_channels,
         preprocessing=config.preprocessing.to_json(),
         seconds=config.seconds,
-        leads=sorted({lead for i in range(len(dataset)) for lead in dataset.leads(i)}),
+        leads=list(config.input_leads or sorted({lead for i in range(len(dataset)) for lead in dataset.leads(i)})),
         loss={"name": config.loss, **method.describe()},
         data={
             "name": dataset.name,

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ecgloss._files import read_json, read_json_lines, write_json, write_text
+from ecgloss.models.encoder import Encoder
 from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, fit, load_weights, read_tensors, save_encoder
-from ecgloss.models.resnext1d import ResNeXt1D
 
 METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
 
@@ -44,7 +44,7 @@ class Position:
 
 def save_checkpoint(
     run: Path,
-    model: ResNeXt1D,
+    model: Encoder,
     method: nn.Module,
     optimizer: Optimizer,
     card: EncoderCard,
@@ -79,7 +79,7 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(folder: Path, model: ResNeXt1D, method: nn.Module, optimizer: Optimizer) -> Position:
+def load_checkpoint(folder: Path, model: Encoder, method: nn.Module, optimizer: Optimizer) -> Position:
     """Put model, method and optimiser into the state of a checkpoint.
 
     Raises:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
+from ecgloss.models.pretrained import check_model
 from ecgloss.train.methods import METHODS, MethodOptions
 
 
@@ -21,7 +23,9 @@ class TrainingOptions:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
         loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
-        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters).
+        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters); or another encoder,
+            package.module:factory, which is called with in_channels=N and returns a module (B, N, T) -> (B, D).
+        in_channels: Leads that the encoder sees at once: 1 for one random lead per view, or the number of leads.
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.
         lr: Learning rate of AdamW.
@@ -35,7 +39,8 @@ class TrainingOptions:
     data: str
     out: str
     loss: str = "clef"
-    model: Literal["small", "medium", "large"] = "small"
+    model: str = "small"
+    in_channels: int = 1
     epochs: int = 100
     batch_size: int = 64
     lr: float = 1e-4
@@ -115,6 +120,8 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
     def __post_init__(self) -> None:
         if self.loss not in METHODS:
             raise ValueError(f"loss must be one of {', '.join(METHODS)}; got {self.loss}")
+        check_model(self.model)
+        self.input_leads  # noqa: B018  it checks them
         low = {"epochs": 1, "batch_size": 2, "restart_epochs": 1, "restart_factor": 1, "checkpoint_steps": 0}
         low |= {"keep_checkpoints": 1, "devices": 1}
         low |= {"workers": 0, "weight_decay": 0, "min_lr": 0, "seed": 0}
@@ -142,6 +149,19 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
         return [base for base in reversed(cls.__mro__) if base.__bases__ == (object,)]
 
     @property
+    def input_leads(self) -> tuple[str, ...] | None:
+        """The leads an encoder sees at once, in their order; None where it sees one at a time."""
+        if self.in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1; got {self.in_channels}")
+        if self.in_channels == 1:
+            return None
+        leads = STANDARD_LEADS if self.leads is None and self.in_channels == len(STANDARD_LEADS) else self.leads
+        if leads is None or len(leads) != self.in_channels:
+            named = "none are named" if leads is None else f"{len(leads)} are named"
+            raise ValueError(f"in_channels {self.in_channels} needs as many leads, in the order of the input; {named}")
+        return tuple(normalise_lead(lead) for lead in leads)
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """What is done to every signal."""
         return Preprocessing(self.sampling_rate, self.low_hz, self.high_hz, leads=self.leads)
@@ -159,7 +179,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
         """The inverse of :meth:`to_json`.
 
-        Options of methods may be missing: a run begun before a method existed continues with their defaults.
+        Options of methods and in_channels may be missing: a run begun before they existed continues with defaults.
 
         Raises:
             ValueError: for missing or unknown options, or values out of range.
@@ -170,7 +190,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
             True
         """
         odd = {f.name for f in fields(cls)} ^ set(content)
-        odd -= {f.name for f in fields(MethodOptions)}
+        odd -= {f.name for f in fields(MethodOptions)} | {"in_channels"}
         if odd:
             raise ValueError(f"missing or unknown options: {', '.join(sorted(odd))}")
         content = {name: _tuples(value) for name, value in content.items()}

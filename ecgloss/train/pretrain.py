@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.models.encoder import Encoder, as_encoder, build_from, name_of
 from ecgloss.models.pretrained import checkpoints, random_encoder
 from ecgloss.train.card import training_card
 from ecgloss.train.checkpoint import METRICS, MetricsLog, Position, load_checkpoint, save_checkpoint
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Training, build_method
-from ecgloss.train.run import begin, latest_checkpoint, run_split
+from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
 from ecgloss.train.side_information import side_information
 from ecgloss.train.views import ViewBatches
 
@@ -48,11 +51,19 @@ class Result:
     rank: int = 0
 
 
-def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = True) -> Result:
+def pretrain(
+    config: PretrainConfig,
+    *,
+    encoder: nn.Module | Callable[..., nn.Module] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Result:
     """Pretrain an encoder.
 
     Args:
         config: All options.
+        encoder: What to train instead of ``config.model``: a module (B, in_channels, T) -> (B, D), with its weights, or
+            a function or class that makes one, called with ``in_channels``. The card names it.
         resume: Continue the run in ``config.out`` from its last checkpoint. On the same machine the result equals
             that of an uninterrupted run bit for bit.
         progress: Show progress bars, and for how many recordings information is missing that the loss could use.
@@ -61,20 +72,23 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
         Where the result is.
 
     Raises:
-        ValueError: if the data cannot be used, the run exists already or, to resume, does not.
+        ValueError: if the data or the encoder cannot be used, the run exists already or, to resume, does not.
         FloatingPointError: if the loss is not finite.
     """
+    if encoder is not None:
+        config = replace(config, model=name_of(encoder))
     run = Path(config.out)
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
     saved = latest_checkpoint(run, resume)
     dataset = open_dataset(config.data, preprocessing=config.preprocessing, cache_dir=config.cache, progress=progress)
     split = run_split(run, dataset, config, resume)
-    side, gaps = side_information(config, dataset, split.train)
+    train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
+    side, gaps = side_information(config, dataset, train)
 
-    model = random_encoder(config.model, in_channels=1, seed=config.seed)
+    model = _model(config, encoder)
     method = build_method(config, model, dist.group.WORLD if fabric.world_size > 1 else None)
-    notes = method.check(config, side.rows(torch.from_numpy(split.train)), gaps)
+    notes = left_out + method.check(config, side.rows(torch.from_numpy(train)), gaps)
     begin(run, split, config, resume)
     training = Training(model, method, side.to(fabric.device))
     trained = [parameter for parameter in training.parameters() if parameter.requires_grad]
@@ -91,7 +105,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
     log = MetricsLog(run / METRICS, step) if fabric.is_global_zero else None
     for epoch in range(position.epoch, config.epochs):
         schedule.step(epoch)  # type: ignore[arg-type]  # a function of the epoch alone: nothing to restore
-        batches = ViewBatches(dataset, split.train, config, epoch, fabric.global_rank, fabric.world_size)
+        batches = ViewBatches(dataset, train, config, epoch, fabric.global_rank, fabric.world_size)
         first = position.batch if epoch == position.epoch else 0
         loader = DataLoader(batches, batch_size=None, sampler=range(first, len(batches)), num_workers=config.workers)
         bar = tqdm(
@@ -127,9 +141,20 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
             due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
-                card = training_card(config, dataset, len(split.train), model, method, reached, loss)
+                card = training_card(config, dataset, len(train), model, method, reached, loss)
                 save_checkpoint(run, model, method, optimizer, card, reached, config.keep_checkpoints)
     if log:
         log.close()
     fabric.barrier()
     return Result(run, checkpoints(run)[-1], step, loss, dataset, fabric.global_rank)
+
+
+def _model(config: PretrainConfig, encoder: nn.Module | Callable[..., nn.Module] | None) -> Encoder:
+    """The encoder to train: the one that is given, or that of ``config.model`` with weights from the seed."""
+    if encoder is None:
+        return random_encoder(config.model, config.in_channels, config.seed, config.window)
+    if isinstance(encoder, nn.Module):
+        return as_encoder(encoder, config.in_channels, config.model, config.window)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build_from(encoder, config.in_channels, config.model, config.window)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ecgloss._files import read_json, write_json
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.splits import Split, split_by_patient
@@ -55,6 +58,29 @@ def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bo
     if len(split.train) < 2:
         raise ValueError(f"{config.data}: {len(split.train)} training recordings, a contrastive loss needs at least 2")
     return split
+
+
+def rows_with_leads(
+    dataset: EcgDataset, rows: NDArray[np.int64], leads: tuple[str, ...] | None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The recordings that have all leads of the input, and a sentence on those that have not, if there are any.
+
+    Raises:
+        ValueError: if fewer than two have them.
+    """
+    if leads is None:
+        return rows, []
+    lacking = {int(i): [lead for lead in leads if lead not in dataset.leads(int(i))] for i in rows}
+    kept = np.array([i for i, absent in lacking.items() if not absent], np.int64)
+    absent = sorted({lead for leads_of_one in lacking.values() for lead in leads_of_one}, key=leads.index)
+    if len(kept) < 2:
+        raise ValueError(
+            f"{len(kept)} of {len(rows)} training recordings have all of the leads {', '.join(leads)}, which the "
+            f"encoder sees at once; some lack {', '.join(absent)}. Choose others with --leads and --in_channels"
+        )
+    left_out = len(rows) - len(kept)
+    note = f"{left_out} of {len(rows)} training recordings are left out: they lack some of {', '.join(absent)}"
+    return kept, [note] if left_out else []
 
 
 def begin(run: Path, split: Split, config: PretrainConfig, resume: bool) -> None:

@@ -1,4 +1,4 @@
-"""Batches of two augmented views, one random lead each."""
+"""Batches of two augmented views: one random lead each, or all leads of the encoder's input."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ViewBatch:
     """Two views of the same recordings.
 
     Attributes:
-        view1: (B, 1, L) z-scored signals.
-        view2: (B, 1, L).
+        view1: (B, C, L) z-scored signals.
+        view2: (B, C, L).
         rows: (B,) positions of the recordings in the dataset.
-        leads1: Lead names of the first views.
-        leads2: Lead names of the second views.
+        leads1: Lead of each first view; the first one where views have several.
+        leads2: Lead of each second view.
     """
 
     view1: Tensor
@@ -39,7 +39,8 @@ class ViewBatches(Dataset[ViewBatch]):
     """The batches of one epoch. Batch k depends on seed, epoch, k and rank alone, not on which worker makes it.
 
     Recordings longer than the window are cut at a random place (one for both views, or one each), shorter ones padded
-    with zeros at the end. Then, per view: a random lead, noise, masking, z-score.
+    with zeros at the end. Then, per view: a random lead (or all leads of the input), noise, masking, z-score. Noise and
+    masks of the leads of a recording are independent of one another.
 
     Args:
         dataset: Where the signals are.
@@ -74,6 +75,8 @@ class ViewBatches(Dataset[ViewBatch]):
     def make(self, rows: Tensor, draw: torch.Generator) -> ViewBatch:
         """Two views of the given recordings, with randomness from ``draw``."""
         indices = rows.tolist()
+        if self.config.input_leads is not None:
+            return self._make_with_leads(self.config.input_leads, rows, draw)
         names = [self.dataset.leads(i) for i in indices]
         first, second = shared_lead_choice([len(n) for n in names], self.config.same_lead_probability, draw)
         leads1 = [n[k] for n, k in zip(names, first.tolist())]
@@ -87,6 +90,21 @@ class ViewBatches(Dataset[ViewBatch]):
             noisy = augment(raw, self.config.sampling_rate, self.config.augmentation, draw)
             views.append(standardise(noisy)[:, None])
         return ViewBatch(views[0], views[1], rows, leads1, leads2)
+
+    def _make_with_leads(self, leads: tuple[str, ...], rows: Tensor, draw: torch.Generator) -> ViewBatch:
+        """Two views of all given leads."""
+        indices = rows.tolist()
+        places = torch.rand(2, len(indices), generator=draw)
+        if self.config.windows == "same":
+            places[1] = places[0]
+        views = []
+        for place in places.tolist():
+            raw = [[self._window(i, lead, at) for lead in leads] for i, at in zip(indices, place)]
+            flat = torch.from_numpy(np.array(raw)).flatten(0, 1)  # every lead is a row
+            noisy = augment(flat, self.config.sampling_rate, self.config.augmentation, draw)
+            views.append(standardise(noisy).reshape(len(indices), len(leads), -1))
+        first = [leads[0]] * len(indices)
+        return ViewBatch(views[0], views[1], rows, first, first)
 
     def _window(self, i: int, lead: str, at: float) -> np.ndarray:
         """One window of one lead, (L,); ``at`` in [0, 1) is its place, from the first possible one to the last."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch.distributed import ProcessGroup
 
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Method, Terms, Training
 from ecgloss.train.methods.byol import Byol
 from ecgloss.train.methods.clef import Clef, ClefRunOptions
@@ -30,7 +30,7 @@ class MethodOptions(SupConOptions, YAwareOptions, MocoOptions, MomentumOptions, 
     """The options of all methods. A dataclass has the fields of its last base first: ``clef`` to ``label_column``."""
 
 
-def build_method(config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None = None) -> Method:
+def build_method(config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None = None) -> Method:
     """The method a configuration names.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.engine.distributed import gather_rows
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.seeds import generator
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     hint: ClassVar[str] = ""
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__()
         self.group = group
 
@@ -68,7 +68,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
-        """The loss of two views, (B, 1, L) each, and what is known about the B recordings."""
+        """The loss of two views, (B, C, L) each, and what is known about the B recordings."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import BYOLLoss
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Terms, embed, perceptron
 from ecgloss.train.methods.momentum import MomentumMethod, momentum_copy
 
@@ -29,7 +29,7 @@ class Byol(MomentumMethod):
     name = "byol"
     usual_momentum = 0.996
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.hidden = 2 * encoder.out_features
         self.projector = perceptron(config, "projector", encoder.out_features, self.hidden, PROJECTION)

@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 
 from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Clef(Method):
 
     name = "clef"
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.region = config.region
         self.criterion = CLEFLoss(**vars(config.clef.resolve(config.temperature)), group=group)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import MoCoLoss
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Terms, embed
 from ecgloss.train.methods.momentum import MomentumMethod, momentum_copy
 
@@ -36,7 +36,7 @@ class Moco(MomentumMethod):
     name = "moco"
     usual_momentum = 0.999
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.momentum_encoder = momentum_copy(encoder, self.momentum)
         self.criterion = MoCoLoss(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributed import ProcessGroup
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Method
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class MomentumMethod(Method):
 
     usual_momentum: ClassVar[float]
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.momentum = self.usual_momentum if config.momentum == "preset" else config.momentum
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import NTXentLoss
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class SimClr(Method):
 
     name = "simclr"
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.criterion = NTXentLoss(config.temperature, group=group)
 

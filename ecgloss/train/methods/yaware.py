@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.losses import YAwareLoss
-from ecgloss.models.resnext1d import ResNeXt1D
+from ecgloss.models.encoder import Encoder
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class YAware(Method):
     name = "yaware"
     hint = "recordings of similar age and sex"
 
-    def __init__(self, config: PretrainConfig, encoder: ResNeXt1D, group: ProcessGroup | None) -> None:
+    def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.criterion = YAwareLoss(config.bandwidth, config.temperature)
 
