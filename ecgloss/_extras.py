@@ -44,8 +44,8 @@ def install_command(extra: str) -> str:
     """The command that installs what an extra brings, whether ecgloss came from a checkout or from a wheel.
 
     Example:
-        >>> install_command("features")
-        "pip install 'neurokit2>=0.2.10'"
+        >>> install_command("eval")
+        "pip install 'scikit-learn>=1.4' 'scipy>=1.13' 'matplotlib>=3.9'"
     """
     try:
         return f"pip install {shlex.join(_requirements(extra))}"
