@@ -2,15 +2,19 @@
 
 from ecgloss.models.encoder import Encoder
 from ecgloss.models.official import load_clef
+from ecgloss.models.physioclr import PhysioCLRDecoder, PhysioCLREncoder, physioclr
 from ecgloss.models.pretrained import EncoderCard, load_encoder, random_encoder, save_encoder
 from ecgloss.models.resnext1d import ResNeXt1D, resnext1d
 
 __all__ = [
     "Encoder",
     "EncoderCard",
+    "PhysioCLRDecoder",
+    "PhysioCLREncoder",
     "ResNeXt1D",
     "load_clef",
     "load_encoder",
+    "physioclr",
     "random_encoder",
     "resnext1d",
     "save_encoder",

@@ -13,7 +13,7 @@ from torch import nn
 from ecgloss._extras import require
 from ecgloss._files import read_json, replacing, write_json
 from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
-from ecgloss.models.resnext1d import SIZES, resnext1d
+from ecgloss.models.registry import MODELS, check_model
 
 WEIGHTS, CARD = "encoder.safetensors", "card.json"
 _FORMAT = 1
@@ -24,7 +24,7 @@ class EncoderCard:
     """What an encoder was trained on and how: everything needed to feed it the same way.
 
     Attributes:
-        model: Size of the ResNeXt1D, ``"small"``, ``"medium"`` or ``"large"``, or the factory of another encoder,
+        model: A name in :data:`ecgloss.models.registry.MODELS`, such as ``"small"``, or the factory of another encoder,
             ``"package.module:factory"``.
         in_channels: Leads per input.
         preprocessing: Preprocessing of the signals (rate, pass band, leads), as JSON values.
@@ -105,7 +105,7 @@ def _built(card: EncoderCard, given: str | Callable[..., Any] | None, path: Path
     if given is not None and given != card.model:
         raise ValueError(f"{path} names the encoder {card.model}; got model {given}")
     try:
-        return resnext1d(card.model, card.in_channels)  # type: ignore[arg-type]
+        return MODELS[check_model(card.model)](card.in_channels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes no encoder: {error}") from error
 
@@ -134,13 +134,14 @@ def random_encoder(model: str, in_channels: int, seed: int, length: int = TRIAL_
     """A freshly initialised encoder; the same seed gives the same weights, and the global generators stay as they are.
 
     Args:
-        model: ``"small"``, ``"medium"``, ``"large"``, or a factory ``"package.module:factory"``, which is imported.
+        model: A name in :data:`ecgloss.models.registry.MODELS`, or a factory ``"package.module:factory"``, which is
+            imported.
         in_channels: Leads per input.
         seed: Seed of the initialisation.
         length: Samples of the input with which the encoder of a factory is tried.
 
     Raises:
-        ValueError: if there is no such size or factory, or its encoder cannot be used.
+        ValueError: if there is no such model or factory, or its encoder cannot be used.
 
     Example:
         >>> a, b = random_encoder("small", 1, 3), random_encoder("small", 1, 3)
@@ -151,7 +152,7 @@ def random_encoder(model: str, in_channels: int, seed: int, length: int = TRIAL_
         torch.manual_seed(seed)
         if is_factory(model):
             return build_from(import_factory(model), in_channels, model, length)
-        return resnext1d(check_model(model), in_channels)  # type: ignore[arg-type]
+        return MODELS[check_model(model)](in_channels)
 
 
 def fresh_encoder(card: EncoderCard, model: str | Callable[..., Any] | None, seed: int) -> Encoder:
@@ -172,17 +173,6 @@ def several_leads(card: EncoderCard, lead: str | None) -> list[str] | None:
     if lead is not None:
         raise ValueError(f"the encoder sees {card.in_channels} leads at once, {', '.join(card.leads)}; got lead {lead}")
     return card.leads
-
-
-def check_model(model: str) -> str:
-    """The name of a model, if it is one.
-
-    Raises:
-        ValueError: if it is neither a size nor of the form ``package.module:factory``.
-    """
-    if model not in SIZES and not is_factory(model):
-        raise ValueError(f"model must be {', '.join(SIZES)} or package.module:factory; got {model}")
-    return model
 
 
 def find_checkpoint(path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
-from ecgloss.models.pretrained import check_model
+from ecgloss.models.registry import check_model
 from ecgloss.train.methods import METHODS, MethodOptions
 
 
@@ -23,8 +23,9 @@ class TrainingOptions:
         data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
         loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
-        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters); or another encoder,
-            package.module:factory, which is called with in_channels=N and returns a module (B, N, T) -> (B, D).
+        model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters); a Transformer,
+            physioclr (87 M) or physioclr-small (0.9 M); or another encoder, package.module:factory, which is called
+            with in_channels=N and returns a module (B, N, T) -> (B, D).
         in_channels: Leads that the encoder sees at once: 1 for one random lead per view, or the number of leads.
         epochs: Passes over the training recordings.
         batch_size: Recordings per step, over all devices.

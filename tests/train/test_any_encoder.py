@@ -94,7 +94,7 @@ def test_twelve_leads_from_the_command_line(module, tmp_path, cache, capsys):
     z = np.stack(parquet.read_table("z.parquet")["embedding"].to_pylist())
     assert z.shape == (30, 8)
     assert np.isfinite(z).all()
-    assert main(["evaluate", *data, *model, "--task", "sex", "--out", "report"]) == 0
+    assert main(["evaluate", *data, *model, "--task", "sex"]) == 0
     assert main(["evaluate", *data, *model, "--task", "sex", "--lead", "II"]) == 1
     assert "sees 12 leads at once" in capsys.readouterr().err
 
