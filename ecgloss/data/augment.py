@@ -26,12 +26,14 @@ class Augmentation:
         noises: Kinds of noise, one of which is chosen for each view: none, motion, electrode, baseline, mixture.
         mask_probability: Probability that one run of samples of a view is set to zero.
         mask_fraction: Shortest and longest such run, as fractions of the window.
+        lead_mask_probability: Probability that a lead is set to zero in a view of several leads; one stays at least.
     """
 
     noise_rms: float = 0.1
     noises: tuple[str, ...] = NOISES
     mask_probability: float = 0.2
     mask_fraction: tuple[float, float] = (0.1, 0.3)
+    lead_mask_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_rms < float("inf"):
@@ -43,6 +45,8 @@ class Augmentation:
             )
         if not 0 <= self.mask_probability <= 1:
             raise ValueError(f"mask_probability must lie in [0, 1]; got {self.mask_probability}")
+        if not 0 <= self.lead_mask_probability < 1:
+            raise ValueError(f"lead_mask_probability must lie in [0, 1); got {self.lead_mask_probability}")
         low, high = self.mask_fraction
         if not 0 <= low <= high <= 1:
             raise ValueError(f"mask_fraction must satisfy 0 <= shortest <= longest <= 1; got {self.mask_fraction}")
@@ -112,6 +116,34 @@ def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], gener
     position = torch.arange(length, device=x.device)
     inside = (position >= start) & (position < start + run) & (masked < probability)
     return torch.where(inside, torch.zeros_like(x), x)
+
+
+def mask_leads(x: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Set random leads to zero; at least one of every recording stays.
+
+    Args:
+        x: (B, C, L) signals.
+        probability: Of each lead, in [0, 1).
+        generator: Source of randomness, on the device of x.
+
+    Returns:
+        (B, C, L), a new tensor.
+
+    Raises:
+        ValueError: if x is not (B, C, L) or the probability is outside [0, 1).
+
+    Example:
+        >>> y = mask_leads(torch.ones(4, 12, 1), 0.5, torch.Generator().manual_seed(0))
+        >>> y.sum((1, 2)).tolist()
+        [4.0, 6.0, 3.0, 7.0]
+    """
+    if x.dim() != 3:
+        raise ValueError(f"x must have shape (B, C, L); got {tuple(x.shape)}")
+    if not 0 <= probability < 1:
+        raise ValueError(f"probability must lie in [0, 1); got {probability}")
+    draw = torch.rand(x.shape[:2], generator=generator, device=generator.device)
+    kept = (draw >= probability) | (draw == draw.amax(1, keepdim=True))
+    return torch.where(kept[..., None], x, torch.zeros_like(x))
 
 
 def shared_lead_choice(

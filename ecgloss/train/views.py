@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ecgloss.data.augment import augment, shared_lead_choice
+from ecgloss.data.augment import augment, mask_leads, shared_lead_choice
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.window import cut, standardise
 from ecgloss.train.config import PretrainConfig
@@ -102,7 +102,9 @@ class ViewBatches(Dataset[ViewBatch]):
             raw = [[self._window(i, lead, at) for lead in leads] for i, at in zip(indices, place)]
             flat = torch.from_numpy(np.array(raw)).flatten(0, 1)  # every lead is a row
             noisy = augment(flat, self.config.sampling_rate, self.config.augmentation, draw)
-            views.append(standardise(noisy).reshape(len(indices), len(leads), -1))
+            view = standardise(noisy).reshape(len(indices), len(leads), -1)
+            masked = self.config.augmentation.lead_mask_probability
+            views.append(mask_leads(view, masked, draw) if masked else view)
         first = [leads[0]] * len(indices)
         return ViewBatch(views[0], views[1], rows, first, first)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgloss.data.augment import NOISES, Augmentation, add_noise, augment, mask_run, shared_lead_choice
+from ecgloss.data.augment import NOISES, Augmentation, add_noise, augment, mask_leads, mask_run, shared_lead_choice
 from ecgloss.data.noise import MAKERS
 
 RATE, LENGTH = 250.0, 2500
@@ -154,3 +154,22 @@ def test_bad_input_is_named(rng):
         shared_lead_choice([3, 0], 0.8, rng)
     with pytest.raises(ValueError, match="same_probability"):
         shared_lead_choice([3], 1.8, rng)
+
+
+@given(probability=st.floats(0, 0.99), seed=st.integers(0, 2**31))
+def test_masked_leads_are_whole_and_one_stays(probability, seed):
+    x = torch.rand(5, 4, 6) + 0.1
+    y = mask_leads(x, probability, torch.Generator().manual_seed(seed))
+    kept = y != 0
+    assert torch.equal(kept, kept[..., :1].expand_as(kept))
+    assert torch.equal(y[kept], x[kept])
+    assert kept.any((1, 2)).all()
+
+
+def test_leads_are_masked_as_often_as_asked_for():
+    y = mask_leads(torch.ones(4000, 12, 1), 0.3, torch.Generator().manual_seed(1))
+    assert abs(float((y == 0).float().mean()) - 0.3) < 0.01
+    with pytest.raises(ValueError, match=r"probability must lie in \[0, 1\)"):
+        mask_leads(y, 1.0, torch.Generator())
+    with pytest.raises(ValueError, match=r"lead_mask_probability must lie in \[0, 1\)"):
+        Augmentation(lead_mask_probability=1.0)
