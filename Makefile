@@ -29,7 +29,8 @@ OLDER_TRITON := 3.6
 # Modules are compiled when they are first imported, and that is kept: compiling all of torch takes longer.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-full test-python test-python-full test-triton test-triton-full test-gpu lint mutations sanitize \
+.PHONY: demo test test-full test-python test-python-full test-triton test-interpreted-full \
+	test-compiled-full test-older-interpreted test-older-compiled test-gpu lint mutations sanitize \
 	sanitize-thread sanitize-address bench bench-large bench-gpu peers \
 	kernel-resources roofline host-time results clean
 
@@ -56,7 +57,7 @@ ifeq ($(shell uname -s),Linux)
 test: $(VENV)/.installed-test
 	$(IN_TWO) test-python test-triton
 test-full: $(VENV)/.installed-test
-	$(IN_TWO) test-python-full test-triton-full
+	$(IN_TWO) test-compiled-full test-interpreted-full test-python-full test-older-compiled test-older-interpreted
 else
 test: test-python
 test-full: test-python-full
@@ -73,22 +74,27 @@ test-python-full: $(VENV)/.installed-test
 	.venv-triton-$*/bin/python $(PIP_INSTALL) --requirement tests/kernels/requirements-triton-$*.txt
 	touch $@
 
-# $(call triton,VERSION,marks,names of interpreted tests,names of compiled tests); an interpreted kernel cannot be
-# compiled: two processes.
-define triton
-TRITON_INTERPRET=1 PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels \
+# An interpreted kernel cannot be compiled: two processes. $(call ...,VERSION,marks,names of tests)
+interpreted = TRITON_INTERPRET=1 PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels \
 	tests/losses/test_family.py -m "$(2)" -k "$(3)"
-PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels -m "$(2)" -k "$(4)"
-endef
+compiled = PYTHONPATH=. .venv-triton-$(1)/bin/python -W ignore -m pytest tests/kernels/test_aot*.py kernels -m "$(2)" \
+	-k "$(3)"
 
 test-triton: .venv-triton-$(TRITON)/.installed
-	$(call triton,$(TRITON),not exhaustive,triton,)
+	$(call interpreted,$(TRITON),not exhaustive,triton)
+	$(call compiled,$(TRITON),not exhaustive,)
+
+test-interpreted-full: .venv-triton-$(TRITON)/.installed
+	$(call interpreted,$(TRITON),exhaustive,triton)
+test-compiled-full: .venv-triton-$(TRITON)/.installed
+	$(call compiled,$(TRITON),exhaustive,)
 
 # The older version interprets every rule and op, without the hard numbers, and compiles for the GPUs most in use.
-test-triton-full: .venv-triton-$(TRITON)/.installed .venv-triton-$(OLDER_TRITON)/.installed
-	$(call triton,$(TRITON),exhaustive,triton,)
-	$(call triton,$(OLDER_TRITON),,triton and (test_triton_ops or test_triton_buffers or every_rule or half_precision\
-		or family),not sm89 and not sm100 and not gfx942)
+test-older-interpreted: .venv-triton-$(OLDER_TRITON)/.installed
+	$(call interpreted,$(OLDER_TRITON),,triton and (test_triton_ops or test_triton_buffers or every_rule or half_precision\
+		or family))
+test-older-compiled: .venv-triton-$(OLDER_TRITON)/.installed
+	$(call compiled,$(OLDER_TRITON),,not sm89 and not sm100 and not gfx942)
 
 # Compiling a thousand kernels takes all cores, where pytest-xdist is there to use them; a kernel may hang, which
 # pytest-timeout ends. The interrupt comes in time to read the failures found by then within ten minutes.
