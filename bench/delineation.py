@@ -1,8 +1,8 @@
 """Errors of the delineation against the manual marks of LUDB: python bench/delineation.py LUDB [--limit N]
 
 LUDB is the folder of the database (physionet.org/content/ludb). Writes results/delineation-ludb.{json,md}. Constant
-errors were taken from the odd recordings (ecgloss.physiology.delineation.CORRECTIONS_MS); those of the even ones show
-what is left. Compared are methods of NeuroKit2 as they are, on its own R peaks.
+errors were taken from the odd recordings (the _SHIFT constants of ecgloss.physiology.waves); those of the even ones
+show what is left. Compared are methods of NeuroKit2 as they are, on its own R peaks.
 """
 
 from __future__ import annotations
@@ -28,14 +28,18 @@ Marks = dict[str, NDArray[np.float64]]  # by name, one per R peak ("r_peaks")
 EDGES = ("p_onsets", "p_offsets", "qrs_onsets", "qrs_offsets", "t_onsets", "t_offsets")
 INTERVALS = {"PR": ("p_onsets", "qrs_onsets"), "QRS": ("qrs_onsets", "qrs_offsets"), "QT": ("qrs_onsets", "t_offsets")}
 R_TOLERANCE_S, MARK_TOLERANCE_S = 0.15, 0.15
+COUNTS_PER_MV = 1000.0
 WAVES = {"p": "p", "N": "qrs", "t": "t"}
 NEUROKIT = {"p_onsets": "ECG_P_Onsets", "p_offsets": "ECG_P_Offsets", "qrs_onsets": "ECG_R_Onsets"}
 NEUROKIT |= {"qrs_offsets": "ECG_R_Offsets", "t_onsets": "ECG_T_Onsets", "t_offsets": "ECG_T_Offsets"}
 
 
 def reference(path: Path) -> tuple[NDArray[np.float64], Marks, float]:
-    """Lead II in mV, and its manual marks per beat: waves that follow one another belong to one beat."""
-    record, notes = wfdb.rdrecord(str(path)), wfdb.rdann(str(path), "ii")
+    """Lead II in mV, and its manual marks per beat: waves that follow one another belong to one beat.
+
+    The gains of LUDB scale every lead to a range of 1; its integers are microvolts (ecgloss.data.cards.ludb).
+    """
+    record, notes = wfdb.rdrecord(str(path), physical=False), wfdb.rdann(str(path), "ii")
     lead = [name.lower() for name in record.sig_name].index("ii")
     waves: list[tuple[str, float, float, float]] = []
     onset, peak = np.nan, None
@@ -54,7 +58,7 @@ def reference(path: Path) -> tuple[NDArray[np.float64], Marks, float]:
             if 0 <= at < len(waves) and waves[at][0] == wave:
                 marks[f"{wave}_onsets"][beat], marks[f"{wave}_offsets"][beat] = waves[at][1], waves[at][3]
         marks["r_peaks"][beat] = waves[k][2]
-    return record.p_signal[:, lead], marks, float(record.fs)
+    return record.d_signal[:, lead] / COUNTS_PER_MV, marks, float(record.fs)
 
 
 def ours(x: NDArray[np.float64], fs: float) -> Marks:
@@ -117,6 +121,8 @@ def errors(truth: Marks, found: Marks, fs: float) -> dict[str, Any]:
         values = np.array([found[name][matched[k]] - truth[name][k] if k in matched else np.nan for k in marked])
         values[np.abs(values) > MARK_TOLERANCE_S * fs] = np.nan
         result[name] = (values / fs * 1000).tolist()
+    none = [matched[k] for k in range(1, len(r)) if k in matched and np.isnan(truth["p_onsets"][k])]
+    result |= {"no p": len(none), "false p": int(np.isfinite(found["p_onsets"][none]).sum())}
     for name, (begin, end) in INTERVALS.items():
         both = [(k, m) for k, m in pairs if np.isfinite(truth[begin][k]) and np.isfinite(truth[end][k])]
         values = np.array([found[end][m] - found[begin][m] - truth[end][k] + truth[begin][k] for k, m in both])
@@ -134,6 +140,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Sensitivity, precision, and mean, SD and share not found of every mark and interval."""
     beats, matched, extra = (sum(f[key] for f in found) for key in ("beats", "matched", "extra"))
     result: dict[str, Any] = {"sensitivity": matched / beats, "precision": matched / max(matched + extra, 1)}
+    result["false p"] = sum(f["false p"] for f in found) / max(sum(f["no p"] for f in found), 1)
     for name in (*EDGES, *INTERVALS):
         values = np.concatenate([np.asarray(f[name], np.float64) for f in found])
         known = values[np.isfinite(values)]
@@ -150,6 +157,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         "R: precision",
         *(name.replace("_", " ") for name in EDGES),
         *INTERVALS,
+        "P where none",
     ]
     lines = [head, ["---"] * len(head)]
     for name, s in summaries.items():
@@ -157,7 +165,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         for key in (*EDGES, *INTERVALS):
             q = s[key]
             cells.append("-" if np.isnan(q["mean"]) else f"{q['mean']:.1f} ± {q['sd']:.1f} ({100 * q['missed']:.1f} %)")
-        lines.append(cells)
+        lines.append([*cells, f"{100 * s['false p']:.0f} %"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -181,8 +189,11 @@ def main() -> None:
     text = (
         f"# Delineation against LUDB\n\n{header} (`python bench/delineation.py LUDB`)\n\n"
         "Marks and intervals: mean error ± SD in ms (share not found within 150 ms of the manual mark, or of an "
-        "interval: without both marks). R peaks within 150 ms. The constant corrections come from the odd recordings; "
-        "the even ones are held out.\n\n" + table(summaries) + "\n"
+        "interval: without both marks). R peaks within 150 ms. The choices and constant corrections come from the odd "
+        "recordings; the even ones are held out. P where none: share of beats without a manual P "
+        "wave (atrial fibrillation and flutter, pacing, ectopic beats) in which one was found.\n\n"
+        + table(summaries)
+        + "\n"
     )
     write_json(options.out / "delineation-ludb.json", {"header": header, "results": summaries})
     write_text(options.out / "delineation-ludb.md", text)

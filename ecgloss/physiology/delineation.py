@@ -1,9 +1,8 @@
 """Marks of waves in one lead: R peaks, and onset, peak and offset of P, QRS and T of every beat.
 
-R peaks come from the stationary wavelet transform of Kalidas and Tamil (2017), the other marks from the prominence
-method of Emrich et al. (2024), both as NeuroKit2 has them. Of its methods these have the smallest errors against the
-manual marks of LUDB (bench/results/delineation-ludb.md). What is left of a constant error is taken off
-(:data:`CORRECTIONS_MS`).
+R peaks come from the stationary wavelet transform of Kalidas and Tamil (2017) as NeuroKit2 has it, the other marks from
+the slope of the waves, after Martinez et al. (2004): :mod:`ecgloss.physiology.waves`. Both were chosen by their errors
+against the manual marks of LUDB (bench/results/delineation-ludb.md).
 """
 
 from __future__ import annotations
@@ -18,36 +17,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgloss._extras import require
+from ecgloss.data.preprocess import Preprocessing, prepare
+from ecgloss.physiology import p_presence, waves
+from ecgloss.physiology.slopes import RATE
 
 Samples = NDArray[np.float64]
 
-RATE = 500.0  # Hz: both methods were tuned at it, signals of other rates are resampled
 SHORTEST_S = 1.0  # the filters need as much
 MOST_UNKNOWN = 0.5  # share of samples that may be NaN; gaps are bridged by straight lines
 FLAT_MV = 1e-3  # a lead with a smaller range of values is flat
+STILL_MV = 1e-4  # nor does a lead stand still within this for 100 ms
 PLAUSIBLE_RR_S = (0.25, 3.0)  # 20 to 240 beats per minute
 NEAR_S = 0.12  # the R peak lies this near to where the wavelet detector finds the QRS complex
 UPRIGHT = 0.3  # a QRS complex whose positive part is this share of its negative part or more has an R peak
 WAVES = ("p", "qrs", "t")
-# ms added to the marks of the prominence method: minus its mean errors on the odd recordings of LUDB.
-CORRECTIONS_MS = {
-    "p_onsets": -9.0,
-    "p_offsets": 3.5,
-    "qrs_onsets": -7.0,
-    "qrs_offsets": 11.0,
-    "t_onsets": -7.0,
-    "t_offsets": -11.5,
-}
-_KEYS = {
-    "p_onsets": "ECG_P_Onsets",
-    "p_peaks": "ECG_P_Peaks",
-    "p_offsets": "ECG_P_Offsets",
-    "qrs_onsets": "ECG_R_Onsets",
-    "qrs_offsets": "ECG_R_Offsets",
-    "t_onsets": "ECG_T_Onsets",
-    "t_peaks": "ECG_T_Peaks",
-    "t_offsets": "ECG_T_Offsets",
-}
+BESIDE_R = ("p_onsets", "p_peaks", "p_offsets", "qrs_onsets", "qrs_offsets", "t_onsets", "t_peaks", "t_offsets")
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,8 @@ class Delineation:
         t_peaks: Peaks of T, upright or inverted.
         t_offsets: Ends of T.
         quality: In [0, 1]: the mean correlation of the beats with their median beat, times the share of plausible RR
-            intervals (20 to 240 per minute). 0 where fewer than two beats were found.
+            intervals (20 to 240 per minute), times the share of pieces of 100 ms that have no unknown sample and are
+            not flat. 0 where fewer than two beats were found.
         failures: How often something was not possible, by reason, e.g. ``{"P not found": 2}``.
     """
 
@@ -106,8 +91,8 @@ def delineate(signal: ArrayLike, sampling_rate: float) -> Delineation:
     References:
         Kalidas V, Tamil L. Real-time QRS detector using stationary wavelet transform for automated ECG analysis.
         IEEE BIBE 2017. doi:10.1109/BIBE.2017.00-12
-        Emrich J, Gargano A, Koka T, Muma M. Physiology-informed ECG delineation based on peak prominence.
-        EUSIPCO 2024. doi:10.23919/EUSIPCO63174.2024.10715208
+        Martínez JP, Almeida R, Olmos S, Rocha AP, Laguna P. A wavelet-based ECG delineator: evaluation on standard
+        databases. IEEE Trans Biomed Eng 51(4):570-581, 2004. doi:10.1109/TBME.2003.821031
 
     Example:
         >>> found = delineate(np.zeros(5000), 500)
@@ -129,18 +114,14 @@ def delineate(signal: ArrayLike, sampling_rate: float) -> Delineation:
         failures["flat lead"] += 1
     if failures or filled is None:
         return _marks({}, np.zeros(0), 1.0, 0.0, failures)
+    clean = prepare(filled[None], sampling_rate, Preprocessing(sampling_rate=RATE))[0].astype(np.float64)
     factor = sampling_rate / RATE
-    x500 = _resampled(filled, sampling_rate)
-    clean = _guarded("cleaning", failures, lambda: _neurokit().ecg_clean(x500, sampling_rate=RATE, method="neurokit"))
-    if clean is None or not np.isfinite(clean).all():
-        return _marks({}, np.zeros(0), factor, 0.0, failures)
     found = _guarded("R peaks", failures, lambda: _r_peaks(clean))
     peaks = np.zeros(0, np.int64) if found is None else np.unique(np.asarray(found, np.int64))
     if not len(peaks):
         failures["no R peak"] += 1
         return _marks({}, peaks, factor, 0.0, failures)
-    waves = _guarded("waves", failures, lambda: _waves(clean, peaks)) or {}
-    return _marks(waves, peaks, factor, quality(clean, peaks), failures)
+    return _marks(_waves(clean, peaks), peaks, factor, quality(clean, peaks) * measured(x, sampling_rate), failures)
 
 
 def bridged(x: Samples) -> Samples | None:
@@ -152,6 +133,15 @@ def bridged(x: Samples) -> Samples | None:
         return None
     places = np.arange(len(x))
     return np.asarray(np.interp(places, places[known], x[known]), np.float64)
+
+
+def measured(x: Samples, sampling_rate: float) -> float:
+    """Share of a recording, in pieces of 100 ms, in which something was measured: no sample unknown, not flat."""
+    size = max(2, round(0.1 * sampling_rate))
+    pieces = x[: len(x) // size * size].reshape(-1, size)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        moves = np.ptp(pieces, axis=1) > STILL_MV
+    return float((np.isfinite(pieces).all(axis=1) & moves).mean())
 
 
 def quality(clean: Samples, peaks: NDArray[np.int64]) -> float:
@@ -187,20 +177,9 @@ def _guarded(step: str, failures: Counter[str], call: Callable[[], Any]) -> Any:
         return None
 
 
-def _resampled(x: Samples, sampling_rate: float) -> Samples:
-    """At :data:`RATE`, through a polyphase filter or, for odd rates, straight lines between samples."""
-    if sampling_rate == RATE:
-        return x
-    if float(sampling_rate).is_integer():
-        signal = require("scipy.signal", "features")
-        return np.asarray(signal.resample_poly(x, int(RATE), int(sampling_rate), padtype="line"), np.float64)
-    length = round(len(x) * RATE / sampling_rate)
-    return np.asarray(np.interp(np.arange(length) * sampling_rate / RATE, np.arange(len(x)), x), np.float64)
-
-
 def _r_peaks(clean: Samples) -> list[int]:
     """Detections of the wavelet detector, which lie some 50 ms beside the peak, moved to it."""
-    found = _neurokit().ecg_peaks(clean, sampling_rate=RATE, method="kalidas2017")[1]["ECG_R_Peaks"]
+    found = _neurokit().ecg_findpeaks(clean, sampling_rate=RATE, method="kalidas2017")["ECG_R_Peaks"]
     near, wide = round(NEAR_S * RATE), round(0.3 * RATE)
     peaks = []
     for p in np.asarray(found, np.int64):
@@ -213,43 +192,28 @@ def _r_peaks(clean: Samples) -> list[int]:
     return peaks
 
 
-def _waves(clean: Samples, peaks: NDArray[np.int64]) -> dict[str, Any]:
-    found = _neurokit().ecg_delineate(clean, peaks, sampling_rate=RATE, method="prominence")[1]
-    return {name: found.get(key, ()) for name, key in _KEYS.items()}
+def _waves(clean: Samples, peaks: NDArray[np.int64]) -> dict[str, Samples]:
+    """Marks of QRS, T and P by name, (n,) each."""
+    qrs_on, qrs_off = waves.qrs_bounds(clean, peaks)
+    t = waves.t_waves(clean, peaks, qrs_on, qrs_off)
+    p, heights = waves.p_candidates(clean, peaks, qrs_on, t[:, 2])
+    p[~p_presence.present(clean, qrs_on, p[:, 1], heights)] = np.nan
+    marks = {"p_onsets": p[:, 0], "p_peaks": p[:, 1], "p_offsets": p[:, 2], "qrs_onsets": qrs_on}
+    return marks | {"qrs_offsets": qrs_off, "t_onsets": t[:, 0], "t_peaks": t[:, 1], "t_offsets": t[:, 2]}
 
 
 def _marks(
-    waves: dict[str, Any], peaks: NDArray[Any], factor: float, grade: float, failures: Counter[str]
+    found: dict[str, Samples], peaks: NDArray[Any], factor: float, grade: float, failures: Counter[str]
 ) -> Delineation:
-    """Corrected marks per beat, in samples of the original signal."""
-    n = len(peaks)
-    marks: dict[str, Samples] = {}
-    for name in _KEYS:
-        places = np.full(n, np.nan)
-        found = np.asarray(waves.get(name, ()), np.float64)
-        if len(found) == n:
-            places = found + CORRECTIONS_MS.get(name, 0.0) * RATE / 1000
-        elif len(found):
-            places = _beside(found[np.isfinite(found)], peaks, before=name.startswith("p_") or name == "qrs_onsets")
-            places += CORRECTIONS_MS.get(name, 0.0) * RATE / 1000
-        marks[name] = places * factor
-    _drop_disordered(marks, np.asarray(peaks, np.float64) * factor)
+    """Marks per beat, in samples of the original signal."""
+    r_peaks = np.asarray(peaks, np.float64) * factor
+    marks = {name: found.get(name, np.full(len(peaks), np.nan)) * factor for name in BESIDE_R}
+    _drop_disordered(marks, r_peaks)
     for wave in WAVES:
         missing = int(np.isnan(marks[f"{wave}_onsets"]).sum())
         if missing:
             failures[f"{wave.upper()} not found"] += missing
-    return Delineation(np.asarray(peaks, np.float64) * factor, **marks, quality=grade, failures=dict(failures))
-
-
-def _beside(marks: Samples, peaks: NDArray[Any], *, before: bool) -> Samples:
-    """For every R peak, the nearest mark between it and the R peak before (or after) it; NaN where there is none."""
-    places = np.full(len(peaks), np.nan)
-    beats = np.searchsorted(peaks, marks) if before else np.searchsorted(peaks, marks, side="right") - 1
-    order = np.argsort(marks) if before else np.argsort(-marks)  # the nearest of several comes last
-    for k in order:
-        if 0 <= beats[k] < len(peaks):
-            places[beats[k]] = marks[k]
-    return places
+    return Delineation(r_peaks, **marks, quality=grade, failures=dict(failures))
 
 
 def _drop_disordered(marks: dict[str, Samples], r_peaks: Samples) -> None:

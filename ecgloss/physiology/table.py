@@ -31,7 +31,7 @@ from ecgloss.physiology.features import feature_lead, features
 if TYPE_CHECKING:
     from ecgloss.data.dataset import EcgDataset
 
-FORMAT = "1"  # of the file and of the way features are computed: another one computes them again
+FORMAT = "2"  # of the file and of the way features are computed: another one computes them again
 MARKS = ("r_peaks", "p_onsets", "p_peaks", "p_offsets", "qrs_onsets", "qrs_offsets", "t_onsets", "t_peaks", "t_offsets")
 _PART = 256  # recordings per part: what a killed process loses at most
 _ABOUT = ("name", "patient", "lead", "quality", "failures")

@@ -105,3 +105,5 @@ def test_errors_against_the_manual_marks_of_ludb(step, real_data, monkeypatch):
     assert abs(result["PR"]["mean"]) <= 15
     assert abs(result["QT"]["mean"]) <= 15
     assert max(result[name]["missed"] for name in bench.EDGES) <= 0.06
+    assert result["PR"]["sd"] <= 20
+    assert result["false p"] <= 0.3  # of beats without a P wave; NeuroKit2's methods find one in nine of ten
