@@ -13,7 +13,8 @@ from ecgloss.functional.clef import ClefTerms, clef
 from ecgloss.functional.info_nce import info_nce, moco
 from ecgloss.functional.inspection import risk_weights, similarity_matrix
 from ecgloss.functional.ntxent import ntxent
-from ecgloss.functional.physioclr import peak_aware_mse, physioclr
+from ecgloss.functional.physioclr import physioclr
+from ecgloss.functional.reconstruction import peak_aware_mse
 from ecgloss.functional.rows import RowTerms
 from ecgloss.functional.supcon import supcon
 from ecgloss.functional.y_aware import y_aware

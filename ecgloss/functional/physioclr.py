@@ -1,4 +1,4 @@
-"""PhysioCLR: positives and negatives by physiological features, and reconstruction that looks at peaks."""
+"""PhysioCLR: positives and negatives by physiological features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ecgloss.engine import pair_stats
 from ecgloss.engine.normalise import normalise
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows
 from ecgloss.functional.supcon import POSITIVES, check_labels
-from ecgloss.pairs import feature_pairs
+from ecgloss.pairs import Rule, feature_pairs, label_pairs
 
 DENOMINATORS = ("negatives", "all")
 
@@ -18,9 +18,10 @@ DENOMINATORS = ("negatives", "all")
 def physioclr(
     h: Tensor,
     h_shuffled: Tensor,
-    features: Tensor,
+    features: Tensor | None,
     *,
     h_neighbour: Tensor | None = None,
+    has_neighbour: Tensor | None = None,
     patient: Tensor | None = None,
     threshold: float = 0.25,
     temperature: float | Tensor = 0.1,
@@ -46,8 +47,10 @@ def physioclr(
         h: (B, D) embeddings of the recordings, any float dtype.
         h_shuffled: (B, D) embeddings of the same recordings with their beats shuffled.
         features: (B, F) physiological features, z-scored (and reduced) on the training set. NaN: neither positive nor
-            negative of anybody.
+            negative of anybody. A row of zeros: C = 0 with all others. None: no features; the recordings of other
+            patients (without ``patient``: all others) are the negatives.
         h_neighbour: (B, D) embeddings of a neighbouring segment of each recording.
+        has_neighbour: (B,) bool, which recordings have one; default: all. Other rows of ``h_neighbour`` are not used.
         patient: (B,) integers; recordings of one patient are positives.
         threshold: delta, cosine of features in [-1, 1].
         temperature: tau > 0, a float or a 0-d tensor (which gets its gradient if it requires one).
@@ -83,24 +86,22 @@ def physioclr(
         if other.shape != h.shape or other.device != h.device:
             expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (h, other))
             raise ValueError(f"{name} must have the shape and device of h, {expected}; got {got}")
-    if not isinstance(features, Tensor):
-        raise TypeError(f"features must be a torch.Tensor; got {type(features).__name__}")
-    if features.dim() != 2 or len(features) != len(h) or not features.numel() or features.device != h.device:
-        got = f"{tuple(features.shape)} on {features.device}"
-        raise ValueError(f"features must have shape ({len(h)}, F) with F >= 1, on {h.device}; got {got}")
-    if patient is not None:
-        check_labels("patient", patient, h)
-    # A recording of the same patient with unlike features is in P and in N; where both make the denominator, once.
-    rule = feature_pairs(features, threshold, patient, denominator == "negatives", include_self)
+    known = _check_has_neighbour(has_neighbour, h_neighbour, h)
+    rule = physioclr_pairs(h, features, patient, threshold, denominator, include_self)
     stats = pair_stats(h, None, temperature, rule, backend=backend)
     single = _partners(h, [other for _, other in partners], temperature, stats.negative_lse.dtype)  # (B, 1 or 2)
+    count = single.shape[1] + torch.zeros_like(stats.positive_count)
+    total = single.sum(1)
+    if known is not None:
+        total, count = torch.where(known, total, single[:, 0]), torch.where(known, count, count - 1)
+        single = torch.stack([single[:, 0], single[:, 1].masked_fill(~known, -torch.inf)], 1)
     positive_lse = torch.logsumexp(torch.cat([stats.positive_lse[:, None], single], 1), 1)
     lse = stats.negative_lse
     if denominator == "all":
         lse = torch.logaddexp(lse, positive_lse)
     attraction = positive_lse
     if positives == "mean_out":
-        attraction = (stats.positive_sum + single.sum(1)) / (stats.positive_count + single.shape[1])
+        attraction = (stats.positive_sum + total) / (stats.positive_count + count)
     counts = ~torch.isneginf(lse.detach())
     rows = torch.where(counts, torch.where(counts, lse, 0.0) - attraction, 0.0)
     terms = reduce_rows(rows, counts, weight, reduction, lse)
@@ -117,47 +118,39 @@ def _partners(h: Tensor, others: list[Tensor], temperature: float | Tensor, dtyp
         return cosines / temperature
 
 
-def peak_aware_mse(
-    x_hat: Tensor, x: Tensor, peak_mask: Tensor, *, global_weight: float = 0.2, peak_weight: float = 0.1
-) -> Tensor:
-    """The reconstruction terms of PhysioCLR (arXiv 2509.08116): a MSE(x^, x) + b MSE over samples of P, QRS and T.
+def physioclr_pairs(
+    h: Tensor,
+    features: Tensor | None,
+    patient: Tensor | None,
+    threshold: float = 0.25,
+    denominator: str = "negatives",
+    include_self: bool = False,
+) -> Rule:
+    """The rule that relates the recordings of a batch; arguments as in :func:`physioclr`, checked against ``h``."""
+    if patient is not None:
+        check_labels("patient", patient, h)
+    if features is None:
+        if include_self:
+            raise ValueError("include_self needs features; got features=None")
+        return label_pairs(torch.arange(len(h), device=h.device) if patient is None else patient)
+    if not isinstance(features, Tensor):
+        raise TypeError(f"features must be a torch.Tensor; got {type(features).__name__}")
+    if features.dim() != 2 or len(features) != len(h) or not features.numel() or features.device != h.device:
+        got = f"{tuple(features.shape)} on {features.device}"
+        raise ValueError(f"features must have shape ({len(h)}, F) with F >= 1, on {h.device}; got {got}")
+    # A recording of the same patient with unlike features is in P and in N; where both make the denominator, once.
+    return feature_pairs(features, threshold, patient, denominator == "negatives", include_self)
 
-    Args:
-        x_hat: (..., T) reconstructed signals.
-        x: (..., T) signals.
-        peak_mask: (..., T) bool, or a shape that broadcasts to it: samples inside P, QRS or T. Without any, the second
-            term is 0.
-        global_weight: a >= 0.
-        peak_weight: b >= 0.
 
-    Returns:
-        0-d, fp32 or wider.
-
-    Raises:
-        ValueError: for shapes that differ or negative weights.
-        TypeError: for signals that are no float tensors or a mask that is not bool.
-
-    Example:
-        >>> x, mask = torch.zeros(1, 4), torch.tensor([[True, False, False, True]])
-        >>> round(peak_aware_mse(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), x, mask).item(), 4)  # 0.2 / 4 + 0.1 / 2
-        0.1
-    """
-    _validate.check_number("global_weight", global_weight, low=0.0)
-    _validate.check_number("peak_weight", peak_weight, low=0.0)
-    for name, signal in (("x_hat", x_hat), ("x", x), ("peak_mask", peak_mask)):
-        if not isinstance(signal, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor; got {type(signal).__name__}")
-        if name != "peak_mask" and signal.dtype not in _validate.FLOATS:
-            raise TypeError(f"{name} must be float16, bfloat16, float32 or float64; got {signal.dtype}")
-    if x_hat.shape != x.shape:
-        raise ValueError(f"x_hat must have the shape of x, {tuple(x.shape)}; got {tuple(x_hat.shape)}")
-    if peak_mask.dtype != torch.bool:
-        raise TypeError(f"peak_mask must be bool; got {peak_mask.dtype}")
-    try:
-        mask = peak_mask.expand(x.shape)
-    except RuntimeError as error:
-        raise ValueError(f"peak_mask must broadcast to {tuple(x.shape)}; got {tuple(peak_mask.shape)}") from error
-    wide = torch.promote_types(torch.promote_types(x_hat.dtype, x.dtype), torch.float32)
-    squares = (x_hat.to(wide) - x.to(wide)).square()  # the difference of half-precision signals needs more digits
-    peaks = torch.where(mask, squares, 0.0).sum() / mask.sum().clamp(min=1)
-    return global_weight * squares.mean() + peak_weight * peaks
+def _check_has_neighbour(known: Tensor | None, h_neighbour: Tensor | None, h: Tensor) -> Tensor | None:
+    if known is None:
+        return None
+    if h_neighbour is None:
+        raise ValueError("has_neighbour says which rows of h_neighbour count; got has_neighbour alone")
+    if not isinstance(known, Tensor) or known.dtype != torch.bool:
+        kind = known.dtype if isinstance(known, Tensor) else type(known).__name__
+        raise TypeError(f"has_neighbour must be a bool tensor; got {kind}")
+    if known.shape != h.shape[:1] or known.device != h.device:
+        got = f"{tuple(known.shape)} on {known.device}"
+        raise ValueError(f"has_neighbour must have shape ({len(h)},) on {h.device}; got {got}")
+    return known

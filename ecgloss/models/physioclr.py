@@ -9,6 +9,7 @@ length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from ecgloss.models.encoder import Encoder
 
 _STRIDES = 4  # convolutions that halve the length: a token stands for 16 samples
 _KERNEL = 5
+_LEAST_CHANNELS = 32  # of the decoder
 _POSITION_KERNEL, _POSITION_GROUPS = 25, 16
 
 
@@ -114,12 +116,13 @@ class PhysioCLREncoder(Encoder):
 
 
 class PhysioCLRDecoder(nn.Module):
-    """Tokens back to signals of the whole length: (B, N, W) -> (B, C, T), for T <= 16 N.
+    """Tokens back to signals of the whole length: (B, N, W) -> (B, C, T), for T <= 2^doublings N.
 
     Args:
-        width: W, the encoder's ``out_features``.
+        width: W, the length of a token.
         out_channels: Number of leads C.
-        channels: Of the transposed convolutions.
+        channels: Of the first transposed convolution; each further one has half of those before it, at least 32.
+        doublings: Number of transposed convolutions, each of which doubles the length: 4 for :class:`PhysioCLREncoder`.
 
     Example:
         >>> import torch
@@ -129,12 +132,14 @@ class PhysioCLRDecoder(nn.Module):
         torch.Size([2, 12, 1001])
     """
 
-    def __init__(self, width: int, out_channels: int, channels: int = 128) -> None:
+    def __init__(self, width: int, out_channels: int, channels: int = 128, doublings: int = _STRIDES) -> None:
         super().__init__()
+        self.samples_per_token = 2**doublings
+        widths = [width, *(max(channels >> k, _LEAST_CHANNELS) for k in range(doublings))]
         layers: list[nn.Module] = []
-        for k in range(_STRIDES):
-            layers += [nn.ConvTranspose1d(channels if k else width, channels, 4, stride=2, padding=1), nn.GELU()]
-        self.layers = nn.Sequential(*layers, nn.Conv1d(channels, out_channels, 3, padding=1))
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.ConvTranspose1d(inputs, outputs, 4, stride=2, padding=1), nn.GELU()]
+        self.layers = nn.Sequential(*layers, nn.Conv1d(widths[-1], out_channels, 3, padding=1))
 
     def forward(self, tokens: Tensor, length: int) -> Tensor:
         """Reconstruct ``length`` samples.
@@ -142,7 +147,7 @@ class PhysioCLRDecoder(nn.Module):
         Raises:
             ValueError: if the tokens are too few for them.
         """
-        most = tokens.shape[1] * 2**_STRIDES
+        most = tokens.shape[1] * self.samples_per_token
         if not 0 < length <= most:
             raise ValueError(f"length must be 1 to {most} for {tokens.shape[1]} tokens; got {length}")
         signals: Tensor = self.layers(tokens.transpose(1, 2))

@@ -191,6 +191,14 @@ class ResNeXt1D(Encoder):
             for index, n_blocks in enumerate(size.blocks)
         )
 
+    def tokens(self, x: Tensor) -> Tensor:
+        """The last stage before the mean over time, (B, N, out_features), for a decoder.
+
+        Raises:
+            ValueError: as :meth:`forward`.
+        """
+        return self._last_stage(x).transpose(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         """Embed a batch.
 
@@ -203,6 +211,10 @@ class ResNeXt1D(Encoder):
         Raises:
             ValueError: if ``x`` is not (B, in_channels, T) or T is below 256.
         """
+        return self._last_stage(x).mean(-1)
+
+    def _last_stage(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, out_features, N)."""
         if x.ndim != 3 or x.shape[1] != self.in_channels:
             raise ValueError(f"x must be (B, {self.in_channels}, T), got {tuple(x.shape)}")
         if x.shape[2] < MIN_LENGTH:
@@ -210,7 +222,7 @@ class ResNeXt1D(Encoder):
         x = F.silu(self.first_conv(x))
         for stage in self.stage_list:
             x = stage(x)
-        return x.mean(-1)
+        return x
 
 
 def resnext1d(size: SizeName, in_channels: int = 1) -> ResNeXt1D:

@@ -18,6 +18,7 @@ from ecgloss.pairs.rules import (
     WeightedRule,
     is_weighted,
 )
+from ecgloss.pairs.shares import Shares, shares
 
 __all__ = [
     "WEIGHT_NORMS",
@@ -29,6 +30,7 @@ __all__ = [
     "RiskPairs",
     "RiskWeights",
     "Rule",
+    "Shares",
     "UniformPairs",
     "WeightedRule",
     "feature_pairs",
@@ -36,5 +38,6 @@ __all__ = [
     "is_weighted",
     "label_pairs",
     "risk_pairs",
+    "shares",
     "view_pairs",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ecgloss.physiology.delineation import Delineation
@@ -88,14 +88,37 @@ def peak_mask(delineation: Delineation, length: int) -> Tensor:
     """
     if length < 0:
         raise ValueError(f"length must be at least 0; got {length}")
-    edges = torch.zeros(length + 1, dtype=torch.int64)
+    return span_mask(wave_spans(delineation), length)
+
+
+def wave_spans(delineation: Delineation) -> NDArray[np.int64]:
+    """First and last sample of every P wave, QRS complex and T wave of which both are known, (n, 2)."""
+    spans = []
     for wave in ("p", "qrs", "t"):
-        onsets, offsets = getattr(delineation, f"{wave}_onsets"), getattr(delineation, f"{wave}_offsets")
-        known = np.isfinite(onsets) & np.isfinite(offsets)
-        starts, stops = (torch.from_numpy(np.round(marks[known])).long() for marks in (onsets, offsets))
-        for places, step in ((starts, 1), (stops + 1, -1)):
-            edges.index_add_(0, places.clamp(0, length), torch.full_like(places, step))
-    return edges.cumsum(0)[:length] > 0
+        marks = np.stack([getattr(delineation, f"{wave}_onsets"), getattr(delineation, f"{wave}_offsets")], axis=1)
+        spans.append(np.round(marks[np.isfinite(marks).all(axis=1)]).astype(np.int64))
+    return np.concatenate(spans)
+
+
+def span_mask(spans: NDArray[np.int64], length: int, start: int = 0) -> Tensor:
+    """Mark the samples of a window that lie in spans.
+
+    Args:
+        spans: (n, 2) first and last samples.
+        length: Samples of the window.
+        start: Its first sample.
+
+    Returns:
+        (length,) bool.
+
+    Example:
+        >>> span_mask(np.array([[1, 2], [5, 9]]), 4, start=2).tolist()
+        [True, False, False, True]
+    """
+    edges = np.zeros(length + 1, np.int64)
+    np.add.at(edges, (spans[:, 0] - start).clip(0, length), 1)
+    np.add.at(edges, (spans[:, 1] + 1 - start).clip(0, length), -1)
+    return torch.from_numpy(edges.cumsum()[:length] > 0)
 
 
 def _of_leads(index: Tensor, x: Tensor) -> Tensor:

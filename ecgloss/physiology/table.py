@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "2"  # of the file and of the way features are computed: another one computes them again
 MARKS = ("r_peaks", "p_onsets", "p_peaks", "p_offsets", "qrs_onsets", "qrs_offsets", "t_onsets", "t_peaks", "t_offsets")
-_PART = 256  # recordings per part: what a killed process loses at most
+_PART = 64  # recordings per part: what a killed process loses at most
 _ABOUT = ("name", "patient", "lead", "quality", "failures")
 
 

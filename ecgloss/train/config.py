@@ -34,7 +34,7 @@ class TrainingOptions:
         restart_epochs: Epochs of the first cosine cycle of the learning rate.
         restart_factor: Length of each cycle relative to the one before.
         min_lr: Learning rate at the end of a cycle.
-        temperature: Temperature of the loss; byol has none.
+        temperature: Temperature of the loss; "preset": 0.1 for physioclr, 0.07 for the others. byol has none.
     """
 
     data: str
@@ -49,7 +49,7 @@ class TrainingOptions:
     restart_epochs: int = 10
     restart_factor: int = 2
     min_lr: float = 1e-6
-    temperature: float = 0.07
+    temperature: float | Literal["preset"] = "preset"
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,10 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
-        for name in ("lr", "temperature", "seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
+        positive = {"lr": self.lr, "temperature": self.tau, "seconds": self.seconds}
+        for name, value in positive.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive; got {value}")
         if not 0 <= self.same_lead_probability <= 1:
             raise ValueError(f"same_lead_probability must lie in [0, 1]; got {self.same_lead_probability}")
         for method in METHODS.values():
@@ -161,6 +162,11 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
             named = "none are named" if leads is None else f"{len(leads)} are named"
             raise ValueError(f"in_channels {self.in_channels} needs as many leads, in the order of the input; {named}")
         return tuple(normalise_lead(lead) for lead in leads)
+
+    @property
+    def tau(self) -> float:
+        """The temperature, with the preset filled in."""
+        return METHODS[self.loss].usual_temperature if self.temperature == "preset" else self.temperature
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -28,6 +28,7 @@ from ecgloss.train.methods import Training, build_method
 from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
 from ecgloss.train.side_information import side_information
 from ecgloss.train.views import ViewBatches
+from ecgloss.train.waves import waves_of
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,14 @@ def pretrain(
     split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
     side, gaps = side_information(config, dataset, train)
+    with fabric.rank_zero_first():
+        waves = waves_of(config, dataset, train, progress=progress and fabric.is_global_zero)
 
     model = _model(config, encoder)
     method = build_method(config, model, dist.group.WORLD if fabric.world_size > 1 else None)
+    if waves is not None:
+        side, gaps = waves.add_to(side, gaps)
+        method.learn(waves)
     notes = left_out + method.check(config, side.rows(torch.from_numpy(train)), gaps)
     begin(run, split, config, resume)
     training = Training(model, method, side.to(fabric.device))
@@ -105,7 +111,16 @@ def pretrain(
     log = MetricsLog(run / METRICS, step) if fabric.is_global_zero else None
     for epoch in range(position.epoch, config.epochs):
         schedule.step(epoch)  # type: ignore[arg-type]  # a function of the epoch alone: nothing to restore
-        batches = ViewBatches(dataset, train, config, epoch, fabric.global_rank, fabric.world_size)
+        batches = ViewBatches(
+            dataset,
+            train,
+            config,
+            epoch,
+            fabric.global_rank,
+            fabric.world_size,
+            together=method.brings_patients_together(config),
+            marks=waves.marks if waves else None,
+        )
         first = position.batch if epoch == position.epoch else 0
         loader = DataLoader(batches, batch_size=None, sampler=range(first, len(batches)), num_workers=config.workers)
         bar = tqdm(
@@ -118,8 +133,8 @@ def pretrain(
         )
         clock = time.perf_counter()
         for k, batch in enumerate(bar, start=first):
-            view1, view2, rows = (fabric.to_device(x) for x in (batch.view1, batch.view2, batch.rows))
-            terms = step_loss(view1, view2, rows)
+            parts_of_batch = (batch.view1, batch.view2, batch.rows, batch.beats)
+            terms = step_loss(*(fabric.to_device(x) for x in parts_of_batch if x is not None))
             loss = terms.loss.item()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss} at step {step + 1}; the last checkpoint is kept")
@@ -131,7 +146,7 @@ def pretrain(
 
             parts = {name: part.item() for name, part in terms.parts.items()}
             before, clock = clock, time.perf_counter()
-            speed = fabric.world_size * len(rows) / (clock - before)  # of the whole step, with the wait for data
+            speed = fabric.world_size * len(batch.rows) / (clock - before)  # of the whole step, with the wait for data
             if log:
                 lr = optimizer.param_groups[0]["lr"]
                 log.write(step=step, epoch=epoch, loss=loss, **parts, lr=lr, samples_per_second=round(speed, 1))

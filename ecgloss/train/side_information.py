@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,6 +25,9 @@ class SideInformation:
         patient: (n,) int64; equal for recordings of one patient, and for copies of one signal.
         label: (n,) int64 class; a recording without a label has a number of its own.
         metadata: (n, 2) age and sex, fp32, with mean 0 and variance 1 over the training recordings; 0 where unknown.
+        features: (n, F) physiological features, scaled on the training recordings, fp32; rows of NaN where unknown.
+            None for a method that does not use them.
+        usable: (n,) bool, whether the waves of a recording were found well enough. None for a method that uses none.
     """
 
     risk: Tensor
@@ -32,14 +35,21 @@ class SideInformation:
     patient: Tensor
     label: Tensor
     metadata: Tensor
+    features: Tensor | None = None
+    usable: Tensor | None = None
 
     def rows(self, rows: Tensor) -> SideInformation:
         """The recordings at the given positions."""
-        return SideInformation(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return self._each(lambda x: x[rows])
 
     def to(self, device: torch.device) -> SideInformation:
         """The same on a device."""
-        return SideInformation(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return self._each(lambda x: x.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> SideInformation:
+        """The same with every tensor changed."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return SideInformation(*(None if x is None else change(x) for x in values))  # type: ignore[arg-type]
 
 
 def side_information(

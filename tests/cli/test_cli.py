@@ -176,7 +176,7 @@ def test_a_configuration_file_gives_options_and_the_command_line_wins(shared, tm
     assert (config["epochs"], config["lr"]) == (1, 0.01)  # typed
     assert (config["batch_size"], config["clef"]["alpha"], config["clef"]["preset"]) == (8, 0.3, "official")
     assert config["augmentation"]["noises"] == ["motion"]
-    assert config["temperature"] == 0.07  # given nowhere
+    assert config["temperature"] == "preset"  # given nowhere
     assert read_json_lines(tmp_path / "run" / "metrics.jsonl")[0]["lr"] == 0.01
 
 

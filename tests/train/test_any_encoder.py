@@ -16,6 +16,7 @@ from ecgloss.data import open_dataset
 from ecgloss.models import load_encoder
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS
+from ecgloss.train.methods.physioclr import PhysioClrConfig
 from ecgloss.train.pretrain import pretrain
 from ecgloss.train.views import ViewBatches
 
@@ -134,10 +135,11 @@ def config(cache, tmp_path, **options):
 
 @pytest.mark.parametrize("loss", METHODS)
 def test_every_method_trains_a_module_of_two_leads(loss, cache, tmp_path):
-    options = {"label_column": "sex"} if loss == "supcon" else {"queue": 16} if loss == "moco" else {}
+    without_tokens = PhysioClrConfig(reconstruction=False)
+    options = {"supcon": {"label_column": "sex"}, "moco": {"queue": 16}, "physioclr": {"physioclr": without_tokens}}
     encoder = nn.Sequential(nn.Conv1d(2, 8, 9, 4), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     before = [p.clone() for p in encoder.parameters()]
-    run = config(cache, tmp_path, loss=loss, leads=("V2", "II"), in_channels=2, **options)
+    run = config(cache, tmp_path, loss=loss, leads=("V2", "II"), in_channels=2, **options.get(loss, {}))
     result = pretrain(run, encoder=encoder, progress=False)
     assert np.isfinite(result.loss)
     assert not all(torch.equal(a, b) for a, b in zip(before, encoder.parameters()))

@@ -79,7 +79,7 @@ def tiny(config: PretrainConfig) -> Training:
 def test_every_method_can_be_named_on_the_command_line_and_nothing_else(capsys, config):
     assert main(["pretrain", "--help"]) == 0
     assert f"--loss {{{','.join(METHODS)}}}" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"loss must be one of clef, simclr, .*; got magic"):
+    with pytest.raises(ValueError, match=r"loss must be one of clef, physioclr, .*; got magic"):
         config("magic")
 
 

@@ -117,7 +117,7 @@ def test_every_method_resumes_in_the_middle_of_an_epoch_to_the_same_bits(config,
     resumed = pretrain(resume_config(config.out), resume=True, progress=False)
     names = {path.name for path in whole.checkpoint.iterdir()}
     assert {path.name for path in resumed.checkpoint.iterdir()} == names
-    assert ("method.safetensors" in names) == (loss in ("moco", "byol"))
+    assert ("method.safetensors" in names) == (loss in ("moco", "byol", "physioclr"))
     for name in names - {"card.json"}:  # which names the folder of the run
         assert (resumed.checkpoint / name).read_bytes() == (whole.checkpoint / name).read_bytes(), name
     losses, expected = ([line["loss"] for line in read_json_lines(r.run / "metrics.jsonl")] for r in (resumed, whole))
@@ -128,7 +128,7 @@ def test_a_run_begun_before_there_were_other_methods_goes_on(config):
     whole = weights(pretrain(config, progress=False).run)
     path = Path(config.out) / "config.json"
     settings = read_json(path)
-    for name in ("momentum", "queue", "bandwidth", "label_column"):
+    for name in ("momentum", "queue", "bandwidth", "label_column", "physioclr"):
         del settings[name]
     path.write_text(json.dumps(settings))
     assert resume_config(config.out) == config

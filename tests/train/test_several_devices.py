@@ -20,11 +20,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 import ecgloss
 from ecgloss.models.pretrained import checkpoints
+from ecgloss.train.beat_views import Beats
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS, Training, build_method
 from ecgloss.train.side_information import SideInformation
 
 B, STEPS, RANKS = 7, 3, 2
+
+
+class Patches(nn.Linear):
+    """An encoder with tokens: (B, 2, 8) -> (B, 2, 4) -> (B, 4)."""
+
+    in_channels = 2
+
+    def tokens(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(2, (2, 4)).transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tokens(x).mean(1)
 
 
 def parts(loss: str, group: ProcessGroup | None) -> tuple[nn.Module, Training]:
@@ -37,28 +50,44 @@ def parts(loss: str, group: ProcessGroup | None) -> tuple[nn.Module, Training]:
         momentum=0.5,
         batch_size=B,
         temperature=0.5,
+        seconds=8 / 500,
+        in_channels=2,
+        leads=("I", "II"),
         label_column="sex" if loss == "supcon" else None,
     )
     g = torch.Generator().manual_seed(8)
     risk, missing, metadata = torch.rand(B, generator=g), torch.rand(B, generator=g), torch.rand(B, 2, generator=g)
     patient, label = torch.randint(3, (2, B), generator=g)
     torch.manual_seed(4)
-    encoder = nn.Linear(5, 4, dtype=torch.float64)
-    side = SideInformation(risk, missing, patient, label, metadata)
+    encoder = Patches(8, 4, dtype=torch.float64) if loss == "physioclr" else nn.Linear(5, 4, dtype=torch.float64)
+    waves = (torch.randn(B, 3, generator=g), torch.arange(B) != 2) if loss == "physioclr" else ()
+    side = SideInformation(risk, missing, patient, label, metadata, *waves)
     return encoder, Training(encoder, build_method(config, encoder, group).double(), side)
 
 
-def steps(encoder: nn.Module, training: Training, wrapped: nn.Module, mine: slice) -> Iterator[Tensor]:
+def batch(loss: str, step: int, mine: slice) -> tuple[Tensor | Beats, ...]:
+    """This process's part of a batch."""
+    g = torch.Generator().manual_seed(step)
+    if loss != "physioclr":
+        views = torch.randn(2, B, 5, generator=g, dtype=torch.float64)
+        return views[0, mine], views[1, mine], torch.arange(B)[mine]
+    view1, view2, target, neighbour = torch.randn(4, B, 2, 8, generator=g, dtype=torch.float64)
+    waves, known = torch.rand(B, 8, generator=g) < 0.4, torch.arange(B) % 3 != step % 3
+    beats = Beats(target, waves, neighbour, known, torch.arange(B) == 1)
+    return view1[mine], view2[mine], torch.arange(B)[mine], Beats(*(x[mine] for x in beats))
+
+
+def steps(loss_name: str, encoder: nn.Module, training: Training, wrapped: nn.Module, mine: slice) -> Iterator[Tensor]:
     """A few steps on this process's part of the batches; yields losses."""
     optimizer = torch.optim.SGD([p for p in training.parameters() if p.requires_grad], lr=0.1)
     for step in range(STEPS):
-        views = torch.randn(2, B, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
-        loss = wrapped(views[0, mine], views[1, mine], torch.arange(B)[mine]).loss
+        terms = wrapped(*batch(loss_name, step, mine))
+        loss = terms.loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         training.method.after_step(encoder)
-        yield loss.detach()
+        yield torch.stack([loss.detach(), *terms.parts.values()])
 
 
 def run_rank(rank: int, folder: str) -> None:
@@ -68,7 +97,7 @@ def run_rank(rank: int, folder: str) -> None:
     results = {}
     for loss in METHODS:
         encoder, training = parts(loss, dist.group.WORLD)
-        losses = list(steps(encoder, training, DistributedDataParallel(training), mine))
+        losses = list(steps(loss, encoder, training, DistributedDataParallel(training), mine))
         results[loss] = {"losses": torch.stack(losses), **training.state_dict()}
     torch.save(results, os.path.join(folder, f"{rank}.pt"))
     dist.barrier()
@@ -88,7 +117,7 @@ def ranks() -> list[dict[str, dict[str, Tensor]]]:
 @pytest.mark.parametrize("loss", [loss for loss in METHODS if loss != "byol"])
 def test_training_equals_that_of_one_process(ranks, loss):
     encoder, training = parts(loss, None)
-    losses = list(steps(encoder, training, training, slice(0, B)))
+    losses = list(steps(loss, encoder, training, training, slice(0, B)))
     expected = {"losses": torch.stack(losses), **training.state_dict()}
     for rank in ranks:
         assert set(rank[loss]) == set(expected)

@@ -13,6 +13,7 @@ from ecgloss.train.methods.byol import Byol
 from ecgloss.train.methods.clef import Clef, ClefRunOptions
 from ecgloss.train.methods.moco import Moco, MocoOptions
 from ecgloss.train.methods.momentum import MomentumOptions
+from ecgloss.train.methods.physioclr import PhysioClr, PhysioClrRunOptions
 from ecgloss.train.methods.simclr import SimClr
 from ecgloss.train.methods.supcon import Cmsc, SupCon, SupConOptions
 from ecgloss.train.methods.yaware import YAware, YAwareOptions
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "MethodOptions", "Terms", "Training", "build_method", "list_methods"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Clef, SimClr, Moco, Byol, SupCon, Cmsc, YAware)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Clef, PhysioClr, SimClr, Moco, Byol, SupCon, Cmsc, YAware)
+}
 
 
 @dataclass(frozen=True)
-class MethodOptions(SupConOptions, YAwareOptions, MocoOptions, MomentumOptions, ClefRunOptions):
+class MethodOptions(SupConOptions, YAwareOptions, MocoOptions, MomentumOptions, PhysioClrRunOptions, ClefRunOptions):
     """The options of all methods. A dataclass has the fields of its last base first: ``clef`` to ``label_column``."""
 
 

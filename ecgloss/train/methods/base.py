@@ -15,12 +15,14 @@ from ecgloss.models.encoder import Encoder
 from ecgloss.train.seeds import generator
 
 if TYPE_CHECKING:
+    from ecgloss.train.beat_views import Beats
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.side_information import SideInformation
+    from ecgloss.train.waves import Waves
 
 
 class Terms(NamedTuple):
-    """A loss (0-d), and the terms it is the sum of by name, as they are logged."""
+    """A loss (0-d), and by name what is logged besides: its terms, and what says how it came about."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -47,10 +49,12 @@ class Method(nn.Module, ABC):
     Attributes:
         name: The value of the option ``--loss`` that chooses the method.
         hint: A few words on it for the help of ``--loss``; may be empty.
+        usual_temperature: What the option ``--temperature preset`` stands for.
     """
 
     name: ClassVar[str]
     hint: ClassVar[str] = ""
+    usual_temperature: ClassVar[float] = 0.07
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__()
@@ -65,6 +69,24 @@ class Method(nn.Module, ABC):
         Raises:
             ValueError: for a value that is not accepted, naming the option.
         """
+
+    @classmethod
+    def brings_patients_together(cls, config: PretrainConfig) -> bool:
+        """Whether recordings of a patient should stand in the same batch."""
+        return False
+
+    @classmethod
+    def needs_waves(cls, config: PretrainConfig) -> bool:
+        """Whether it needs R peaks and waves of all recordings; ``forward`` then gets ``beats`` as well."""
+        return False
+
+    @classmethod
+    def needs_features(cls, config: PretrainConfig) -> bool:
+        """Whether it compares physiological features; they are then part of ``side``."""
+        return False
+
+    def learn(self, waves: Waves) -> None:
+        """Called once before the first step, for a method that needs waves: take what stays the same in the run."""
 
     @abstractmethod
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
@@ -112,16 +134,21 @@ class Training(nn.Module):
         super().__init__()
         self.encoder, self.method, self.side = encoder, method, side
 
-    def forward(self, view1: Tensor, view2: Tensor, rows: Tensor) -> Terms:
-        """The loss of two views of the recordings at positions ``rows``, (B,)."""
-        terms: Terms = self.method(self.encoder, view1, view2, self.side.rows(rows))
+    def forward(self, view1: Tensor, view2: Tensor, rows: Tensor, beats: Beats | None = None) -> Terms:
+        """The loss of two views of the recordings at positions ``rows``, (B,), and of their beats."""
+        more = () if beats is None else (beats,)
+        terms: Terms = self.method(self.encoder, view1, view2, self.side.rows(rows), *more)
         return Terms(terms.loss, {name: part.detach() for name, part in terms.parts.items()})
 
 
 def embed(encoder: nn.Module, *views: Tensor) -> tuple[Tensor, ...]:
     """Embeddings of several views of B recordings, (B, D) each, in fp32 or wider."""
-    z: Tensor = encoder(torch.cat(views))
-    return (z.float() if z.dtype in (torch.float16, torch.bfloat16) else z).chunk(len(views))
+    return widened(encoder(torch.cat(views))).chunk(len(views))
+
+
+def widened(z: Tensor) -> Tensor:
+    """The same in fp32 where it is in half precision."""
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 
 def perceptron(config: PretrainConfig, purpose: str, inputs: int, hidden: int, outputs: int) -> nn.Sequential:

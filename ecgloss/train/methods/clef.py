@@ -89,12 +89,12 @@ class Clef(Method):
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
         self.region = config.region
-        self.criterion = CLEFLoss(**vars(config.clef.resolve(config.temperature)), group=group)
+        self.criterion = CLEFLoss(**vars(config.clef.resolve(config.tau)), group=group)
 
     @classmethod
     def check_options(cls, config: PretrainConfig) -> None:
         """The loss accepts every option."""
-        config.clef.resolve(config.temperature)
+        config.clef.resolve(config.tau)
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss, and its two terms."""

@@ -40,7 +40,7 @@ class Moco(MomentumMethod):
         super().__init__(config, encoder, group)
         self.momentum_encoder = momentum_copy(encoder, self.momentum)
         self.criterion = MoCoLoss(
-            encoder.out_features, config.queue, config.temperature, group=group, reduction="none", seed=config.seed
+            encoder.out_features, config.queue, config.tau, group=group, reduction="none", seed=config.seed
         )
 
     @classmethod

@@ -23,7 +23,7 @@ class SimClr(Method):
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.criterion = NTXentLoss(config.temperature, group=group)
+        self.criterion = NTXentLoss(config.tau, group=group)
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss."""

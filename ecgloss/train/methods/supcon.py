@@ -38,7 +38,12 @@ class Cmsc(Method):
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.criterion = SupConLoss(config.temperature)
+        self.criterion = SupConLoss(config.tau)
+
+    @classmethod
+    def brings_patients_together(cls, config: PretrainConfig) -> bool:
+        """Otherwise patients with several recordings rarely meet themselves."""
+        return True
 
     def classes(self, side: SideInformation) -> Tensor:
         """(B,) numbers; recordings with equal numbers are positives of each other."""
@@ -77,6 +82,11 @@ class SupCon(Cmsc):
             raise ValueError(f"loss {cls.name} needs label_column, a classification task of the data such as sex")
         if config.loss != cls.name and config.label_column is not None:
             raise ValueError(f"label_column is for loss {cls.name}; got {config.label_column} with loss {config.loss}")
+
+    @classmethod
+    def brings_patients_together(cls, config: PretrainConfig) -> bool:
+        """Classes meet in random batches."""
+        return False
 
     def classes(self, side: SideInformation) -> Tensor:
         """(B,) the class of every recording."""

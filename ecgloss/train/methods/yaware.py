@@ -37,7 +37,7 @@ class YAware(Method):
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.criterion = YAwareLoss(config.bandwidth, config.temperature)
+        self.criterion = YAwareLoss(config.bandwidth, config.tau)
 
     @classmethod
     def check_options(cls, config: PretrainConfig) -> None:
