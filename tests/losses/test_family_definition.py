@@ -214,6 +214,77 @@ def test_physioclr_skips_and_counts_out_an_anchor_without_negatives(backend, mak
     assert (g[4:6] == 0).all(), "nobody compares itself with an anchor whose features are unknown"
 
 
+@BACKEND
+@POSITIVES
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+@pytest.mark.parametrize("with_patient", [False, True])
+def test_physioclr_without_features_pushes_away_from_all_other_patients(
+    backend, denominator, positives, with_patient, make, tau, rng
+):
+    """As if features were alike within a patient and unlike otherwise."""
+    h, shuffled, neighbour, _, patient = physioclr_batch(make, rng)
+    codes = torch.eye(10)[patient if with_patient else torch.arange(10)].tolist()
+    options = {"denominator": denominator, "positives": positives}
+    rows = naive.physioclr(h, shuffled, codes, neighbour, None, tau, threshold=0.5, include_self=False, **options)
+    known = patient if with_patient else None
+    terms = F.physioclr(
+        h, shuffled, None, h_neighbour=neighbour, patient=known, temperature=tau, backend=backend, **options
+    )
+    assert_same(terms, naive.over_counted(rows), (h, shuffled, tau, neighbour))
+
+
+@BACKEND
+@POSITIVES
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+def test_physioclr_leaves_out_neighbours_that_are_not_there(backend, denominator, positives, make, tau, rng):
+    h, shuffled, neighbour, features, patient = physioclr_batch(make, rng)
+    there = torch.tensor([True, False, True, False, True, False, True, True, False, True])
+    options = {"threshold": 0.4, "denominator": denominator, "positives": positives}
+    both = [
+        naive.physioclr(h, shuffled, features.tolist(), beside, patient.tolist(), tau, include_self=False, **options)
+        for beside in (None, neighbour)
+    ]
+    rows = [both[int(known)][i] for i, known in enumerate(there)]
+    garbage = torch.where(there[:, None], neighbour, 1e6)
+    loss = F.physioclr(
+        h,
+        shuffled,
+        features,
+        h_neighbour=garbage,
+        has_neighbour=there,
+        patient=patient,
+        temperature=tau,
+        backend=backend,
+        **options,
+    )
+    assert_same(loss, naive.over_counted(rows), (h, shuffled, tau, neighbour))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+def test_physioclr_of_8192_recordings_and_50_features_is_that_of_the_reference(denominator):
+    g = torch.Generator().manual_seed(3)
+    h, shuffled, neighbour = (torch.randn(8192, 32, generator=g).requires_grad_() for _ in range(3))
+    features, patient = torch.randn(8192, 50, generator=g), torch.randint(4000, (8192,), generator=g)
+    values = []
+    for backend in ("reference", "chunked", "auto"):
+        loss = F.physioclr(
+            h,
+            shuffled,
+            features,
+            h_neighbour=neighbour,
+            has_neighbour=patient % 3 > 0,
+            patient=patient,
+            threshold=0.2,
+            denominator=denominator,
+            backend=backend,
+        )
+        values.append((loss.detach(), *torch.autograd.grad(loss, (h, shuffled, neighbour))))
+    for found in values[1:]:
+        for mine, other in zip(found, values[0]):  # fp32, sums of 8,192 terms in another order
+            torch.testing.assert_close(mine, other, rtol=2e-4, atol=2e-9)
+
+
 @pytest.mark.parametrize("peaks", [0.0, 0.3, 1.0])
 def test_peak_aware_mse_adds_the_error_in_peaks(peaks, make, rng):
     x_hat, x = make(3, 20), make(3, 20)

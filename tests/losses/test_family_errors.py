@@ -67,6 +67,20 @@ BAD = {
     "physioclr: neighbour": (
         lambda: F.physioclr(Z, Z, FEATURES, h_neighbour=Z[:, :2]), ValueError, r"h_neighbour must .*got \(4, 2\)",
     ),
+    "physioclr: neighbours alone": (
+        lambda: F.physioclr(Z, Z, FEATURES, has_neighbour=torch.ones(4, dtype=torch.bool)), ValueError,
+        "has_neighbour says which rows of h_neighbour count",
+    ),
+    "physioclr: neighbour numbers": (
+        lambda: F.physioclr(Z, Z, FEATURES, h_neighbour=Z, has_neighbour=LABELS), TypeError, "has_neighbour must be",
+    ),
+    "physioclr: neighbour count": (
+        lambda: F.physioclr(Z, Z, FEATURES, h_neighbour=Z, has_neighbour=torch.ones(3, dtype=torch.bool)), ValueError,
+        r"has_neighbour must have shape \(4,\)",
+    ),
+    "physioclr: self without features": (
+        lambda: F.physioclr(Z, Z, None, include_self=True), ValueError, "include_self needs features",
+    ),
     "physioclr: patient": (lambda: F.physioclr(Z, Z, FEATURES, patient=RISK), TypeError, "patient must hold integers"),
     "physioclr: patients": (
         lambda: F.physioclr(Z, Z, FEATURES, patient=LABELS[:3]), ValueError, r"patient must have shape \(4,\)",

@@ -17,6 +17,9 @@ CASES = {
     "clef without closed form": lambda a, b, r, f, backend: F.clef(
         a, b, r, f, similarity="minmax", risk_power=1, reliability="revert", backend=backend
     ),
+    "physioclr": lambda a, b, r, f, backend: F.physioclr(
+        torch.cat([a, b]), torch.cat([b, a]), torch.outer(r, f[:50]).repeat(2, 1), backend=backend
+    ),
 }
 
 
