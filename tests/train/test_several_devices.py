@@ -19,6 +19,7 @@ from torch.distributed import ProcessGroup
 from torch.nn.parallel import DistributedDataParallel
 
 import ecgloss
+from ecgloss._files import read_json_lines
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.beat_views import Beats
 from ecgloss.train.config import PretrainConfig
@@ -138,17 +139,45 @@ def test_all_processes_hold_the_same_weights_and_momentum_encoders(ranks, loss):
             assert torch.equal(torch.nan_to_num(x), torch.nan_to_num(second[name])), name
 
 
+def train_by_command(folder: Path, loss: str, devices: int, *words: str) -> Path:
+    """A run of ``ecgloss pretrain`` on some processes; its folder."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(ecgloss.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    run = folder / f"run-{devices}"
+    options = ["--data", "synthetic:30", "--loss", loss, "--batch-size", "6", "--epochs", "1", *words]
+    options += ["--sampling-rate", "100", "--seconds", "3", "--accelerator", "cpu", "--devices", str(devices)]
+    command = [
+        sys.executable,
+        "-m",
+        "ecgloss",
+        "pretrain",
+        *options,
+        "--cache",
+        str(folder / "cache"),
+        "--out",
+        str(run),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.mark.dist
+@pytest.mark.exhaustive
+def test_physioclr_has_the_same_losses_on_one_and_on_two_processes(tmp_path):
+    words = ["--model", "physioclr-small", "--in_channels", "12", "--augmentation.lead_mask_probability", "0.3"]
+    runs = [train_by_command(tmp_path, "physioclr", devices, *words) for devices in (2, 1)]  # 2 compute the features
+    lines = [read_json_lines(run / "metrics.jsonl") for run in runs]
+    assert len(lines[0]) == len(lines[1]) > 2
+    for two, one in zip(*lines):
+        for name in set(one) - {"samples_per_second"}:
+            assert two[name] == pytest.approx(one[name], rel=2e-5, abs=1e-6), name
+
+
 @pytest.mark.dist
 @pytest.mark.slow
 def test_the_command_trains_on_two_devices(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(ecgloss.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    words = ["--data", "synthetic:30", "--loss", "moco", "--queue", "16", "--batch-size", "6", "--epochs", "1"]
-    words += ["--sampling-rate", "100", "--seconds", "3", "--accelerator", "cpu", "--devices", "2"]
-    words += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
-    command = [sys.executable, "-m", "ecgloss", "pretrain", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (folder,) = checkpoints(tmp_path / "run")
+    run = train_by_command(tmp_path, "moco", 2, "--queue", "16")
+    (folder,) = checkpoints(run)
     steps_done = int(folder.name[5:])
     state = load_file(folder / "method.safetensors")
     assert steps_done > 1
