@@ -1,10 +1,12 @@
-"""Figures of what a loss sees in one small batch. (Figures of a finished run are in :mod:`ecgloss.evaluate.figures`.)
+"""Figures of what a loss sees: one small batch, or features. (Those of a run are in :mod:`ecgloss.evaluate.figures`.)
 
 Each function returns a matplotlib ``Figure`` that belongs to the caller alone: no pyplot, nothing stays open.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +25,8 @@ Floats = NDArray[np.float64]
 
 ORDERS = ("risk", None)
 _AT_MOST = 1024  # samples: S of both views then takes 32 MiB in fp64, and no screen shows more rows
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito (2008), told apart with any colour vision
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # of Okabe and Ito (2008), told apart with any colour vision
+_BLUE, _ORANGE = _COLOURS[:2]
 
 
 def pairs(
@@ -111,6 +114,67 @@ def pairs(
     unknown = f", {len(samples) - n_known:,} without a known risk" if n_known < len(samples) else ""
     figure.suptitle(f"{len(samples):,} recordings in two views{unknown}")
     return figure
+
+
+def thresholds(
+    features: Tensor | Mapping[str, Tensor], *, mark: float | None = 0.25, figure: Figure | None = None
+) -> Figure:
+    """Which share of recordings is alike, over the threshold delta of PhysioCLR on cosines of their features.
+
+    At delta, an anchor has on average the drawn share of all other recordings as positives, and the rest as negatives.
+
+    Args:
+        features: (n, F) scaled features, n at most 2,048, rows of NaN left out; or several by name.
+        mark: A threshold to mark; None: none.
+        figure: Figure to draw in; None: a new one.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for other shapes, or fewer than two recordings with features.
+        MissingExtraError: if matplotlib is not installed.
+
+    Example:
+        >>> figure = thresholds(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.1]]))
+        >>> [line.get_label() for line in figure.axes[0].lines][:2]
+        ['positives', 'negatives']
+    """
+    named = {"": features} if isinstance(features, Tensor) else features
+    figure = figure or require("matplotlib.figure", "eval").Figure(figsize=(8.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    deltas = np.linspace(-0.5, 0.75, 126)
+    for colour, (name, x) in zip(cycle(_COLOURS), named.items()):
+        share = alike(x, deltas)
+        text = f"{name}: " if name else ""
+        axes.plot(deltas, share, color=colour, label=f"{text}positives")
+        axes.plot(deltas, 1 - share, color=colour, linestyle=":", label=f"{text}negatives")
+    if mark is not None:
+        axes.axvline(mark, color="#9A9A9A", linewidth=1.0)
+    axes.set(xlabel="Threshold of the cosine", ylabel="Share of the other recordings", xlim=(-0.5, 0.75), ylim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", frameon=False, ncols=max(2, len(named)))
+    return figure
+
+
+def alike(features: Tensor, deltas: Floats) -> Floats:
+    """Share of the pairs of recordings whose cosine is at least delta, one per delta.
+
+    Raises:
+        ValueError: for other shapes, or fewer than two recordings with features.
+
+    Example:
+        >>> alike(torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0]]), np.array([0.5])).round(2).tolist()
+        [0.33]
+    """
+    if features.dim() != 2 or len(features) > 2 * _AT_MOST:
+        raise ValueError(f"features must be (n, F) with n at most {2 * _AT_MOST:,}; got {tuple(features.shape)}")
+    known = torch.nn.functional.normalize(features[~features.isnan().any(1)].double(), dim=1)
+    if len(known) < 2:
+        raise ValueError(f"features must be known for two recordings; got {len(known)}")
+    first, second = torch.triu_indices(len(known), len(known), 1)
+    cosines = np.sort((known @ known.T)[first, second].cpu().numpy())
+    return np.asarray(1 - np.searchsorted(cosines, deltas) / len(cosines))
 
 
 def _sorted(risk: Tensor, order: str | None) -> tuple[NDArray[np.int64], int]:
