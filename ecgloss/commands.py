@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-DATA_HELP = "Folder of WFDB records, folder of a converted cache, or synthetic[:N[:SEED]] for N simulated recordings."
+DATA_HELP = "Folder of WFDB records or of a converted cache, .npy or .npz file, or synthetic[:N[:SEED]] (simulated)."
 CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
 REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
 
@@ -96,7 +96,7 @@ def refuse_options_of_a_resumed_run(given: Namespace) -> None:
 
 def refuse_empty(options: Namespace) -> None:
     """Refuse empty paths: an unset shell variable must not stand for the current folder."""
-    for name in ("data", "out", "checkpoint", "resume"):
+    for name in ("data", "out", "checkpoint", "resume", "table"):
         if options.get(name) == "":
             raise UsageError(f"--{name} is empty")
 
@@ -113,7 +113,7 @@ def _embed_parser(jsonargparse: Any) -> ArgumentParser:
 
 
 def _embed(config: Namespace) -> int:
-    from ecgloss.data.dataset import open_dataset
+    from ecgloss.data.opening import open_dataset
     from ecgloss.data.preprocess import Preprocessing
     from ecgloss.evaluate.embed import embed, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
@@ -124,8 +124,12 @@ def _embed(config: Namespace) -> int:
     model, card = load_encoder(config.checkpoint, config.model)
     leads = several_leads(card, config.lead)
     dataset = open_dataset(
-        config.data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=config.cache
+        config.data,
+        preprocessing=Preprocessing.from_json(card.preprocessing),
+        cache_dir=config.cache,
+        **vars(_source_options(config)),
     )
+    _say_notes(dataset)
     embeddings = embed(model, dataset, lead=config.lead or "I", leads=leads, seconds=card.seconds, device=config.device)
     write_embeddings(config.out, dataset, embeddings)
     _say_skipped(dataset)
@@ -174,7 +178,9 @@ def _evaluate(config: Namespace) -> int:
         seed=config.seed,
         cache_dir=config.cache,
         device=config.device,
+        source=_source_options(config),
     )
+    _say_notes(evaluation.dataset)
     print(evaluation)
     _say_skipped(evaluation.dataset)
     if config.out is not None:
@@ -191,9 +197,12 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
         "Convert recordings once, into a folder that can be used as --data.",
         "ecgloss cache --data path/to/ptb-xl --out ptb-xl-100hz --sampling_rate 100",
     )
-    parser.add_argument("--data", type=str, required=True, help="Folder of WFDB records, or synthetic[:N[:SEED]].")
+    parser.add_argument(
+        "--data", type=str, required=True, help="Folder of WFDB records, array, or synthetic[:N[:SEED]]."
+    )
     parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
+    _add_array_options(parser)
     parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
     return parser
 
@@ -204,12 +213,12 @@ def _cache(config: Namespace) -> int:
     from ecgloss.data.preprocess import Preprocessing
 
     options = _options(config)
-    source, out = options.pop("data"), options.pop("out")
+    source, out, units, rate = (options.pop(name) for name in ("data", "out", "units", "source_rate"))
     try:
         preprocessing = Preprocessing.from_json(options)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    convert(source, out, preprocessing=preprocessing)
+    convert(source, out, preprocessing=preprocessing, units=units, source_rate=rate)
     dataset = EcgDataset(out)
     _say_skipped(dataset)
     print(f"{len(dataset)} recordings: {out}")
@@ -232,17 +241,19 @@ def _features_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="Processes that compute; 0: this one alone.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     _add_leads(parser)
+    _add_array_options(parser)
     parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
     return parser
 
 
 def _features(config: Namespace) -> int:
-    from ecgloss.data.dataset import open_dataset
+    from ecgloss.data.opening import open_dataset
     from ecgloss.data.preprocess import Preprocessing
     from ecgloss.physiology import feature_table, physiology_of, write_physiology
 
     options = _options(config)
     source, out, lead, workers, cache = (options.pop(name) for name in ("data", "out", "lead", "workers", "cache"))
+    units, rate = options.pop("units"), options.pop("source_rate")
     if Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
     if workers < 0:
@@ -251,7 +262,7 @@ def _features(config: Namespace) -> int:
         preprocessing = Preprocessing.from_json(options)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache)
+    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, units=units, source_rate=rate)
     found = physiology_of(dataset, lead=lead, workers=workers)
     write_physiology(out, dataset, found)
     _say_skipped(dataset)
@@ -278,9 +289,38 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=str, required=True, help="Run (its newest checkpoint) or one checkpoint.")
     parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
     parser.add_argument("--lead", type=str, default=None, help='Lead to embed (default: I), or "all" for the mean.')
+    _add_source_options(parser)
     parser.add_argument("--model", type=str, default=None, help="The encoder, where it is a package.module:factory.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     parser.add_argument("--device", type=str, default="cpu", help="Device that computes the embeddings, e.g. cuda.")
+
+
+def _add_source_options(parser: ArgumentParser) -> None:
+    """A table to join, and what must be said about arrays."""
+    from ecgloss.data.opening import SourceOptions
+
+    parser.add_class_arguments(SourceOptions, skip={"leads"}, as_group=False)
+    parser.add_argument("--leads", type=str, default=None, help="Names of the rows of an array, e.g. I,II,V5.")
+
+
+def _add_array_options(parser: ArgumentParser) -> None:
+    """What must be said about an array besides its leads."""
+    parser.add_argument("--units", type=str, default=None, help="Units of an array: mV, uV or V.")
+    parser.add_argument("--source_rate", type=float, default=None, help="Sampling rate of an array in Hz.")
+
+
+def _source_options(config: Namespace) -> Any:
+    """What was said about the source."""
+    from ecgloss.data.opening import SourceOptions
+
+    leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
+    return SourceOptions(config.table, config.columns, config.units, config.source_rate, leads)
+
+
+def _say_notes(dataset: Any) -> None:
+    """Print to stderr how a table was joined."""
+    for note in dataset.notes:
+        print(note, file=sys.stderr)
 
 
 def _add_leads(parser: ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ecgloss.data.augment import Augmentation
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.evaluate.evaluation import evaluate_linear
 from ecgloss.physiology import FeatureScaler, feature_table, physiology_of
 from ecgloss.plots import thresholds

@@ -4,8 +4,9 @@ Names are loaded when they are first used, so ``import ecgloss.data`` needs no o
 
 - ``wfdb`` reads records, ``cards`` knows the databases, ``sources`` finds the records of a folder or of the simulated
   cohort (``synthetic``).
-- ``preprocess`` filters, ``cache`` stores, ``dataset`` opens; ``duplicates`` and ``splits`` keep recordings of one
-  patient together.
+- ``arrays`` and ``table`` take what a user brings: arrays of signals, a table of recordings or patients.
+- ``preprocess`` filters, ``cache`` stores, ``opening`` converts and opens a ``dataset``; ``duplicates`` and ``splits``
+  keep recordings of one patient together.
 - ``window``, ``augment`` and ``noise`` make what an encoder sees; ``recording_risk`` is the clinical risk of a dataset.
 """
 
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecgloss.data.cards import CARDS, DatabaseCard
     from ecgloss.data.conversion import convert
-    from ecgloss.data.dataset import EcgDataset, open_dataset
+    from ecgloss.data.dataset import EcgDataset
+    from ecgloss.data.opening import from_arrays, open_dataset
     from ecgloss.data.preprocess import Preprocessing, prepare
     from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording, Skipped, normalise_lead
     from ecgloss.data.splits import Split, split_by_patient
+    from ecgloss.data.table import join_table
     from ecgloss.data.wfdb import InvalidRecordError, read_record
 
 _HOME = {
@@ -35,8 +38,10 @@ _HOME = {
     "Skipped": "recording",
     "Split": "splits",
     "convert": "conversion",
+    "from_arrays": "opening",
+    "join_table": "table",
     "normalise_lead": "recording",
-    "open_dataset": "dataset",
+    "open_dataset": "opening",
     "prepare": "preprocess",
     "read_record": "wfdb",
     "split_by_patient": "splits",
@@ -54,6 +59,8 @@ __all__ = [
     "Skipped",
     "Split",
     "convert",
+    "from_arrays",
+    "join_table",
     "normalise_lead",
     "open_dataset",
     "prepare",

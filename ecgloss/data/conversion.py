@@ -6,10 +6,18 @@ from pathlib import Path
 
 from ecgloss.data.cache import build_cache
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.sources import resolve
+from ecgloss.data.sources import ArrayOptions, resolve
 
 
-def convert(source: str | Path, out: str | Path, *, preprocessing: Preprocessing, progress: bool = True) -> Path:
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    preprocessing: Preprocessing,
+    progress: bool = True,
+    units: str | None = None,
+    source_rate: float | None = None,
+) -> Path:
     """Convert a source into a cache in a folder of your choice.
 
     Args:
@@ -17,6 +25,8 @@ def convert(source: str | Path, out: str | Path, *, preprocessing: Preprocessing
         out: The folder to create. It must not exist yet, or it must be empty.
         preprocessing: What is done to every signal.
         progress: Show a progress bar.
+        units: Of an array: mV, uV or V; its rows are ``preprocessing.leads``.
+        source_rate: Sampling rate of an array in Hz.
 
     Returns:
         ``out``, which `ecgloss.data.open_dataset` opens.
@@ -34,5 +44,6 @@ def convert(source: str | Path, out: str | Path, *, preprocessing: Preprocessing
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; give another folder, or empty this one")
-    build_cache(resolve(source, preprocessing), out, preprocessing, progress=progress)
+    arrays = ArrayOptions(units, source_rate)
+    build_cache(resolve(source, preprocessing, arrays), out, preprocessing, progress=progress)
     return out

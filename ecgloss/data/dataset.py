@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgloss.data.cache import build_cache, is_cache, map_shard, open_cache
-from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.cache import map_shard, open_cache
 from ecgloss.data.recording import Skipped, normalise_lead
-from ecgloss.data.sources import resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +29,9 @@ class EcgDataset:
             and labels and values as JSON objects.
         preprocessing: What was done to the signals.
         skipped: Records that could not be used, with reasons.
-        fingerprint: SHA-256 over preprocessing, names, metadata and checksums.
+        fingerprint: SHA-256 over preprocessing, names, metadata and checksums, and over a table that was joined.
+        signals_fingerprint: The same without the table.
+        notes: Sentences on how a table was joined.
         source: Where the recordings come from.
         name: Name of the database card that read them.
         folder: The cache.
@@ -42,6 +41,7 @@ class EcgDataset:
 
     Example:
         >>> import tempfile
+        >>> from ecgloss.data import Preprocessing, open_dataset
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     dataset = open_dataset("synthetic:3", preprocessing=Preprocessing(), cache_dir=folder, progress=False)
         ...     len(dataset), dataset.signal(0, "II").shape, dataset.leads(0)[:3]
@@ -54,7 +54,8 @@ class EcgDataset:
         self.index: pd.DataFrame = cache.index
         self.preprocessing = cache.info.preprocessing
         self.skipped: list[Skipped] = list(cache.info.skipped)
-        self.fingerprint = cache.info.fingerprint
+        self.fingerprint = self.signals_fingerprint = cache.info.fingerprint
+        self.notes: list[str] = []
         self.source = cache.info.source
         self.name = cache.info.card
         self._shards = cache.shards
@@ -163,57 +164,4 @@ class EcgDataset:
         return ValueError(
             f"{self.source} has no {kind} task {task!r}; "
             f"its {kind} tasks are {', '.join(known) or 'none'} (all tasks: {', '.join(self.tasks())})"
-        )
-
-
-def open_dataset(
-    source: str | Path,
-    *,
-    preprocessing: Preprocessing,
-    cache_dir: str | Path | None = None,
-    progress: bool = True,
-) -> EcgDataset:
-    """Open recordings, converting them on first use.
-
-    Args:
-        source: A folder of WFDB records of any layout, a converted cache, or ``"synthetic"``, ``"synthetic:N"``,
-            ``"synthetic:N:SEED"`` for a simulated cohort (default: 2,000 recordings, seed 0).
-        preprocessing: What is done to every signal. A converted cache must have been made with the same.
-        cache_dir: Where converted caches are kept; default is ``$ECGLOSS_CACHE``, else ``~/.cache/ecgloss``.
-        progress: Show a progress bar while converting.
-
-    Returns:
-        The dataset. Records that could not be used are in its ``skipped``.
-
-    Raises:
-        ValueError: If the source does not exist, has no readable record or no requested lead, or if a cache is
-            damaged or was made with other preprocessing.
-
-    Example:
-        >>> open_dataset("no such folder", preprocessing=Preprocessing())
-        Traceback (most recent call last):
-        ...
-        ValueError: data source no such folder does not exist; give a folder of WFDB records, or "synthetic"
-    """
-    folder = Path(source).expanduser()
-    if is_cache(folder):
-        dataset = EcgDataset(folder)
-        _check_preprocessing(dataset, preprocessing)
-        return dataset
-    resolved = resolve(source, preprocessing)
-    root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
-    target = root / f"{resolved.card}-{resolved.key[:20]}"
-    if not target.exists():
-        build_cache(resolved, target, preprocessing, progress=progress)
-    return EcgDataset(target)
-
-
-def _check_preprocessing(dataset: EcgDataset, wanted: Preprocessing) -> None:
-    """Refuse a cache that was made with other preprocessing."""
-    found, asked = dataset.preprocessing.to_json(), wanted.to_json()
-    different = [f"{key} {found[key]} (asked for {asked[key]})" for key in found if found[key] != asked[key]]
-    if different:
-        raise ValueError(
-            f"the cache {dataset.folder} was made with {', '.join(different)}; "
-            "ask for the same, or open the original recordings"
         )

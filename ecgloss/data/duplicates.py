@@ -84,6 +84,28 @@ def groups(patients: Sequence[str], signatures: np.ndarray, read: ReadSignal) ->
     return [patients[root] for root in parents.roots()]
 
 
+def join_groups(groups: Sequence[str], others: Sequence[str | None]) -> list[str]:
+    """Groups of recordings that share a group or, where it is known, another mark such as a patient.
+
+    Args:
+        groups: Group of every recording.
+        others: The other mark of every recording; None: unknown.
+
+    Returns:
+        One name per recording, the group of the first of those that belong together.
+
+    Example:
+        >>> join_groups(["a", "b", "c", "d"], ["x", None, "x", None])
+        ['a', 'b', 'a', 'd']
+    """
+    parents = _Parents(groups)
+    first: dict[str, int] = {}
+    for i, mark in enumerate(others):
+        if mark is not None:
+            parents.join(first.setdefault(mark, i), i)
+    return [groups[root] for root in parents.roots()]
+
+
 def same_signal(a: tuple[Sequence[str], np.ndarray], b: tuple[Sequence[str], np.ndarray]) -> bool:
     """Tell whether two recordings are the same signal, up to rounding, noise and gain.
 

@@ -1,4 +1,4 @@
-"""Sources of recordings: a folder of WFDB records, or the simulated cohort."""
+"""Sources of recordings: a folder of WFDB records, a file of arrays, or the simulated cohort."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgloss.data.arrays import ARRAY_FILES, Arrays, content_key, load_arrays
 from ecgloss.data.cache.format import DESCRIPTION, FORMAT
 from ecgloss.data.cards import choose
 from ecgloss.data.cards.base import DatabaseCard, Entry
@@ -38,23 +39,45 @@ class Source:
     key: str
 
 
-def resolve(source: str | Path, preprocessing: Preprocessing) -> Source:
+@dataclass(frozen=True)
+class ArrayOptions:
+    """What must be said about an array that does not say it itself.
+
+    Attributes:
+        units: mV, uV or V.
+        source_rate: Sampling rate of the array in Hz.
+        leads: Names of its rows.
+    """
+
+    units: str | None = None
+    source_rate: float | None = None
+    leads: tuple[str, ...] | None = None
+
+
+def resolve(source: str | Path, preprocessing: Preprocessing, arrays: ArrayOptions | None = None) -> Source:
     """Find the records of a source.
 
     Args:
-        source: A folder, or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"``.
+        source: A folder, a .npy or .npz file, or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"``.
         preprocessing: What will be done to its signals.
+        arrays: Units, rate and leads of an array; leads default to those of the preprocessing.
 
     Raises:
-        ValueError: If the folder does not exist or holds no record, or if the cohort's size or seed is invalid.
+        ValueError: If the folder does not exist or holds no record, if an array is not described, or if the cohort's
+            size or seed is invalid.
 
     Example:
         >>> resolve("synthetic:50", Preprocessing()).total
         50
     """
+    arrays = arrays or ArrayOptions()
+    folder = Path(source).expanduser()
+    if folder.suffix.lower() in ARRAY_FILES and folder.is_file():
+        return _array_file(folder.resolve(), preprocessing, arrays)
+    if arrays.units is not None or arrays.source_rate is not None:
+        raise ValueError(f"units and source_rate describe arrays (.npy, .npz); {source} says them itself")
     if isinstance(source, str) and source.partition(":")[0] == "synthetic":
         return _synthetic(source, preprocessing)
-    folder = Path(source).expanduser()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ValueError(f'data source {folder} {what}; give a folder of WFDB records, or "synthetic"')
@@ -65,6 +88,21 @@ def resolve(source: str | Path, preprocessing: Preprocessing) -> Source:
         raise ValueError(f"no WFDB record (.hea) in {folder} or below")
     key = _key(str(folder), list(_files(folder, card)), preprocessing)
     return Source(str(folder), card.name, entries, len(entries), key)
+
+
+def _array_file(path: Path, preprocessing: Preprocessing, options: ArrayOptions) -> Source:
+    """Return the source of a file of arrays."""
+    leads = options.leads or preprocessing.leads
+    found = load_arrays(path, sampling_rate=options.source_rate, leads=leads, units=options.units)
+    label = json.dumps([str(path), found.units, found.sampling_rate, found.leads])
+    key = _key(label, list(_state(path, path.name)), preprocessing)
+    return Source(str(path), "arrays", found.entries(), len(found.signals), key)
+
+
+def array_source(arrays: Arrays, preprocessing: Preprocessing) -> Source:
+    """Return the source of arrays in memory."""
+    key = _key(content_key(arrays), [], preprocessing)
+    return Source("arrays in memory", "arrays", arrays.entries(), len(arrays.signals), key)
 
 
 def _synthetic(source: str, preprocessing: Preprocessing) -> Source:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgloss._files import write_json
-from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, split_by_patient
 from ecgloss.evaluate.embed import embed
@@ -122,6 +123,7 @@ def evaluate_linear(
     cache_dir: str | Path | None = None,
     device: str = "cpu",
     progress: bool = True,
+    source: SourceOptions | None = None,
 ) -> Evaluation:
     """Probe a checkpoint on a task.
 
@@ -141,6 +143,7 @@ def evaluate_linear(
         cache_dir: Folder of converted caches.
         device: Where to compute embeddings.
         progress: Show progress bars.
+        source: A table to join to the data, and what must be said about arrays.
 
     Returns:
         The evaluation.
@@ -155,7 +158,11 @@ def evaluate_linear(
     leads = several_leads(card, lead)
     lead = lead or "I"
     dataset = open_dataset(
-        data, preprocessing=Preprocessing.from_json(card.preprocessing), cache_dir=cache_dir, progress=progress
+        data,
+        preprocessing=Preprocessing.from_json(card.preprocessing),
+        cache_dir=cache_dir,
+        progress=progress,
+        **vars(source or SourceOptions()),
     )
     split, origin = matching_split(folder, card, dataset)
     targets = task_targets(dataset, task, region=region)

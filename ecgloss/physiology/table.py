@@ -133,7 +133,12 @@ def write_physiology(path: str | Path, dataset: EcgDataset, found: Physiology, k
         about = {"unit": feature.unit, "formula": feature.formula}
         fields.append(arrow.field(feature.name, arrow.float64(), metadata=about))
     rate = str(dataset.preprocessing.sampling_rate)
-    about = {"ecgloss.format": FORMAT, "ecgloss.key": key, "fingerprint": dataset.fingerprint, "sampling_rate": rate}
+    about = {
+        "ecgloss.format": FORMAT,
+        "ecgloss.key": key,
+        "fingerprint": dataset.signals_fingerprint,
+        "sampling_rate": rate,
+    }
     with replacing(path) as temporary:
         parquet.write_table(arrow.table(columns, schema=arrow.schema(fields, metadata=about)), temporary)
 
@@ -172,7 +177,7 @@ def read_physiology(path: str | Path, key: str | None = None) -> Physiology:
 def _key(dataset: EcgDataset, lead: str | None) -> str:
     """What a table is made from, as a hash."""
     version = require("neurokit2", "features").__version__
-    return hashlib.sha256(json.dumps([FORMAT, dataset.fingerprint, lead, version]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, dataset.signals_fingerprint, lead, version]).encode()).hexdigest()
 
 
 def _computed(

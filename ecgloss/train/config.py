@@ -14,13 +14,16 @@ from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
 from ecgloss.models.registry import check_model
 from ecgloss.train.methods import METHODS, MethodOptions
 
+_LATER = {"in_channels", "table", "columns", "units", "source_rate", "risk"}  # options that a config.json may lack
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """What is trained on which data, and how it is optimised.
 
     Attributes:
-        data: A folder of WFDB records, a converted cache, or "synthetic" ("synthetic:500" for 500 recordings).
+        data: A folder of WFDB records, a converted cache, an array (.npy, .npz), or "synthetic" ("synthetic:500" for
+            500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
         loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
         model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters); a Transformer,
@@ -54,9 +57,14 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How the two views of a recording are made, and the region of the patients.
+    """What is known of the recordings besides their signals, and how the two views of a recording are made.
 
     Attributes:
+        table: Table of recordings or patients to join to the data: CSV, TSV or Parquet.
+        columns: What its columns mean, as record=file,patient=pid,risk=my_score; other headings are recognised.
+        units: Units of data that is an array (.npy, .npz): mV, uV or V.
+        source_rate: Sampling rate in Hz of data that is an array.
+        risk: Risk that clef compares: score2, or regression tasks of the data or its table, separated by commas.
         region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
             very_high.
         seconds: Length of the input window in seconds.
@@ -70,6 +78,11 @@ class InputOptions:
         leads: Leads to train on; default: all of each recording.
     """
 
+    table: str | None = None
+    columns: str | dict[str, str] | None = None
+    units: str | None = None
+    source_rate: float | None = None
+    risk: str = "score2"
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
     seconds: float = 10.0
     windows: Literal["same", "independent"] = "same"
@@ -186,7 +199,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
         """The inverse of :meth:`to_json`.
 
-        Options of methods and in_channels may be missing: a run begun before they existed continues with defaults.
+        Options that came later may be missing: a run begun before they existed continues with their defaults.
 
         Raises:
             ValueError: for missing or unknown options, or values out of range.
@@ -197,7 +210,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
             True
         """
         odd = {f.name for f in fields(cls)} ^ set(content)
-        odd -= {f.name for f in fields(MethodOptions)} | {"in_channels"}
+        odd -= {f.name for f in fields(MethodOptions)} | _LATER
         if odd:
             raise ValueError(f"missing or unknown options: {', '.join(sorted(odd))}")
         content = {name: _tuples(value) for name, value in content.items()}

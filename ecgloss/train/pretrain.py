@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.models.encoder import Encoder, as_encoder, build_from, name_of
 from ecgloss.models.pretrained import checkpoints, random_encoder
 from ecgloss.train.card import training_card
@@ -82,7 +83,16 @@ def pretrain(
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
     saved = latest_checkpoint(run, resume)
-    dataset = open_dataset(config.data, preprocessing=config.preprocessing, cache_dir=config.cache, progress=progress)
+    dataset = open_dataset(
+        config.data,
+        preprocessing=config.preprocessing,
+        cache_dir=config.cache,
+        progress=progress,
+        table=config.table,
+        columns=config.columns,
+        units=config.units,
+        source_rate=config.source_rate,
+    )
     split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
     side, gaps = side_information(config, dataset, train)
@@ -94,7 +104,7 @@ def pretrain(
     if waves is not None:
         side, gaps = waves.add_to(side, gaps)
         method.learn(waves)
-    notes = left_out + method.check(config, side.rows(torch.from_numpy(train)), gaps)
+    notes = dataset.notes + left_out + method.check(config, side.rows(torch.from_numpy(train)), gaps)
     begin(run, split, config, resume)
     training = Training(model, method, side.to(fabric.device))
     trained = [parameter for parameter in training.parameters() if parameter.requires_grad]

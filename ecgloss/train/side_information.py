@@ -20,7 +20,7 @@ class SideInformation:
     """What is known about n recordings, one row each.
 
     Attributes:
-        risk: (n,) SCORE2 or SCORE2-OP risk, fp32, NaN where unknown.
+        risk: (n,) SCORE2 or SCORE2-OP risk, or (n, K) own risks, fp32, NaN where unknown.
         missing: (n,) fraction of its inputs that are missing, fp32.
         patient: (n,) int64; equal for recordings of one patient, and for copies of one signal.
         label: (n,) int64 class; a recording without a label has a number of its own.
@@ -69,13 +69,13 @@ def side_information(
     Raises:
         ValueError: if ``config.label_column`` is no classification task of the dataset.
     """
-    risk, missing = recording_risks(dataset, config.region)
+    risk, missing = risks(config, dataset)
     _, patient = np.unique(dataset.index["group"].to_numpy(), return_inverse=True)
     label, labelled = _labels(dataset, config.label_column)
     age = dataset.index["age"].to_numpy(dtype=np.float64, na_value=np.nan)
     sex = np.array([{"male": 0.0, "female": 1.0}.get(x, np.nan) for x in dataset.index["sex"].tolist()])
     known = {
-        "risk": ~np.isnan(risk.numpy()),
+        "risk": ~np.isnan(risk.numpy().reshape(len(risk), -1)).any(axis=1),
         "age": ~np.isnan(age),
         "sex": ~np.isnan(sex),
         "label": labelled,
@@ -86,6 +86,24 @@ def side_information(
         risk, missing, torch.from_numpy(patient), torch.from_numpy(label), torch.from_numpy(metadata).float()
     )
     return side, gaps
+
+
+def risks(config: PretrainConfig, dataset: EcgDataset) -> tuple[Tensor, Tensor]:
+    """The risks that a run compares, (n,) or (n, K), and the share of what they are made of that is missing, (n,).
+
+    Raises:
+        ValueError: if an own risk is no regression task of the data.
+    """
+    names = [name.strip() for name in config.risk.split(",")]
+    if names == ["score2"]:
+        return recording_risks(dataset, config.region)
+    try:
+        values = np.stack([dataset.values(name) for name in names], axis=1)
+    except ValueError as error:
+        raise ValueError(f"risk: {error}; a column of a table becomes one with --columns risk=HEADING") from error
+    unknown = np.isnan(values)
+    risk = torch.from_numpy(values).float()
+    return risk[:, 0] if len(names) == 1 else risk, torch.from_numpy(unknown.mean(axis=1)).float()
 
 
 def class_numbers(labels: Sequence[tuple[str, ...] | None]) -> NDArray[np.int64]:

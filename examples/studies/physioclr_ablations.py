@@ -23,7 +23,7 @@ import torch
 
 from ecgloss._files import write_json, write_text
 from ecgloss.data.augment import Augmentation
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.evaluate.evaluation import RANDOM, TRAINED, evaluate_linear
 from ecgloss.physiology import physiology_of
 from ecgloss.train.config import PretrainConfig

@@ -15,7 +15,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ecgloss._files import replacing, write_json
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.physiology import physiology_of
 from ecgloss.plots import alike, thresholds

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 
 

@@ -13,7 +13,7 @@ import pytest
 from ecgloss.data.cache import CacheWriter, build_cache
 from ecgloss.data.cards.base import Entry
 from ecgloss.data.conversion import convert
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.sources import Source, resolve
 

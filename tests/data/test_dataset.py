@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing, prepare
 from ecgloss.data.wfdb import read_record
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgloss.data.dataset import open_dataset
 from ecgloss.data.duplicates import groups, same_signal, signature
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 
 LEADS = ("I", "II")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import PARTS, Split, split_by_patient, split_groups
 

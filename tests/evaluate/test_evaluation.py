@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from ecgloss.data import Preprocessing, Split, split_by_patient
-from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.recording_risk import recording_risks
 from ecgloss.data.window import cut, standardise
 from ecgloss.evaluate import Part, linear_probe

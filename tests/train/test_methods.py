@@ -314,7 +314,7 @@ def test_an_encoder_trained_beside_a_momentum_encoder_is_evaluated_as_any_other(
 
 
 def _open(config: PretrainConfig):
-    from ecgloss.data.dataset import open_dataset
+    from ecgloss.data.opening import open_dataset
 
     return open_dataset(config.data, preprocessing=config.preprocessing, cache_dir=config.cache, progress=False)
 

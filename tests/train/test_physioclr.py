@@ -14,7 +14,7 @@ import ecgloss.functional as F
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.cli import main
 from ecgloss.data.augment import Augmentation
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.window import standardise
 from ecgloss.models import load_encoder
 from ecgloss.physiology import Physiology, delineate, physiology_of

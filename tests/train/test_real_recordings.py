@@ -10,7 +10,7 @@ import pytest
 from covering import each_value, exhaustive_except
 
 from ecgloss._files import read_json, read_json_lines
-from ecgloss.data.dataset import open_dataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS
 from ecgloss.train.pretrain import pretrain

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgloss.data.augment import Augmentation
-from ecgloss.data.dataset import EcgDataset, open_dataset
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.window import cut, standardise
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.views import ViewBatches

@@ -88,7 +88,7 @@ class Clef(Method):
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.region = config.region
+        self.risk, self.region = config.risk, config.region
         self.criterion = CLEFLoss(**vars(config.clef.resolve(config.tau)), group=group)
 
     @classmethod
@@ -104,7 +104,7 @@ class Clef(Method):
 
     def describe(self) -> dict[str, Any]:
         """Risk region, and the options of the loss with its preset filled in."""
-        return {"region": self.region, **vars(self.criterion.options)}
+        return {"risk": self.risk, "region": self.region, **vars(self.criterion.options)}
 
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
         """Unknown risks are allowed."""

@@ -1,0 +1,172 @@
+"""Opening of recordings: converted on first use, read from the cache afterwards, with a table joined to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ecgloss.data.arrays import checked_arrays
+from ecgloss.data.cache import build_cache, is_cache
+from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import Metadata
+from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
+from ecgloss.data.table import join_table
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What may be said about a data source besides its name.
+
+    Attributes:
+        table: Table of recordings or patients to join: CSV, TSV or Parquet.
+        columns: What its columns mean, as record=file,patient=pid,risk=my_score; other headings are recognised.
+        units: Units of an array: mV, uV or V.
+        source_rate: Sampling rate of an array in Hz.
+        leads: Names of the rows of an array, in order; default: the leads of the preprocessing.
+    """
+
+    table: str | None = None
+    columns: str | dict[str, str] | None = None
+    units: str | None = None
+    source_rate: float | None = None
+    leads: tuple[str, ...] | None = None
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    preprocessing: Preprocessing,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+    table: str | Path | None = None,
+    columns: str | Mapping[str, str] | None = None,
+    units: str | None = None,
+    source_rate: float | None = None,
+    leads: Sequence[str] | None = None,
+) -> EcgDataset:
+    """Open recordings, converting them on first use.
+
+    Args:
+        source: A folder of WFDB records of any layout, a converted cache, a file of arrays (n, leads, samples) (.npy or
+            .npz), or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"`` for a simulated cohort (default: 2,000
+            recordings, seed 0).
+        preprocessing: What is done to every signal. A converted cache must have been made with the same.
+        cache_dir: Where converted caches are kept; default is ``$ECGLOSS_CACHE``, else ``~/.cache/ecgloss``.
+        progress: Show a progress bar while converting.
+        table: A table of recordings or patients to join: CSV, TSV or Parquet, see :func:`ecgloss.data.join_table`.
+        columns: What its columns mean, ``"record=file,risk=my_score"`` or a mapping; other headings are recognised.
+        units: Of an array: mV, uV or V.
+        source_rate: Sampling rate of an array in Hz.
+        leads: Names of the rows of an array, in order; default: ``preprocessing.leads``.
+
+    Returns:
+        The dataset. Records that could not be used are in its ``skipped``.
+
+    Raises:
+        ValueError: If the source does not exist, has no readable record or no requested lead, or if a cache is
+            damaged or was made with other preprocessing, or the table cannot be joined.
+
+    Example:
+        >>> open_dataset("no such folder", preprocessing=Preprocessing())
+        Traceback (most recent call last):
+        ...
+        ValueError: data source no such folder does not exist; give a folder of WFDB records, or "synthetic"
+    """
+    if columns and table is None:
+        raise ValueError(f"columns say what the columns of a table mean; got columns {columns} without a table")
+    arrays = ArrayOptions(units, source_rate, None if leads is None else tuple(leads))
+    dataset = _open(source, preprocessing, arrays, cache_dir, progress)
+    if table is None:
+        return dataset
+    joined, notes = join_table(dataset, table, columns)
+    joined.notes = notes
+    return joined
+
+
+def from_arrays(
+    signals: ArrayLike,
+    *,
+    sampling_rate: float,
+    leads: Sequence[str],
+    units: str,
+    patient: ArrayLike | None = None,
+    metadata: Sequence[Metadata] | None = None,
+    preprocessing: Preprocessing | None = None,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+) -> EcgDataset:
+    """Make a dataset of arrays in memory; it is converted like any other source, and kept in a cache.
+
+    Args:
+        signals: (n, leads, samples), or (n, samples) of one lead; NaN where a sample is missing.
+        sampling_rate: In Hz.
+        leads: Names of the leads, in order.
+        units: ``"mV"``, ``"uV"`` or ``"V"``.
+        patient: (n,) patients; recordings of one patient are never in different parts of a split. None: unknown, each
+            recording counts as a patient of its own.
+        metadata: (n,) what is known of the patients, with labels and regression targets.
+        preprocessing: What is done to every signal; default: ``Preprocessing(sampling_rate=sampling_rate)``.
+        cache_dir: As for :func:`open_dataset`.
+        progress: Show a progress bar while converting.
+
+    Raises:
+        ValueError: If the arrays do not fit together.
+
+    Example:
+        >>> import tempfile
+        >>> x = np.random.default_rng(0).normal(size=(4, 1, 1000))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     said = {"sampling_rate": 100, "leads": ["II"], "units": "mV"}
+        ...     dataset = from_arrays(x, patient=[1, 1, 2, 3], cache_dir=folder, progress=False, **said)
+        ...     len(dataset), dataset.leads(0), dataset.index["patient"].tolist()
+        (4, ('II',), ['1', '1', '2', '3'])
+    """
+    arrays = checked_arrays(
+        np.asarray(signals), sampling_rate=sampling_rate, leads=leads, units=units, patient=patient, metadata=metadata
+    )
+    preprocessing = preprocessing or Preprocessing(sampling_rate=float(sampling_rate))
+    return _converted(array_source(arrays, preprocessing), preprocessing, cache_dir, progress)
+
+
+def _open(
+    source: str | Path,
+    preprocessing: Preprocessing,
+    arrays: ArrayOptions,
+    cache_dir: str | Path | None,
+    progress: bool,
+) -> EcgDataset:
+    """The recordings themselves."""
+    folder = Path(source).expanduser()
+    if is_cache(folder):
+        dataset = EcgDataset(folder)
+        _check_preprocessing(dataset, preprocessing)
+        return dataset
+    return _converted(resolve(source, preprocessing, arrays), preprocessing, cache_dir, progress)
+
+
+def _converted(
+    source: Source, preprocessing: Preprocessing, cache_dir: str | Path | None, progress: bool
+) -> EcgDataset:
+    """The cache of a source, made if it is not there."""
+    root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    target = root / f"{source.card}-{source.key[:20]}"
+    if not target.exists():
+        build_cache(source, target, preprocessing, progress=progress)
+    return EcgDataset(target)
+
+
+def _check_preprocessing(dataset: EcgDataset, wanted: Preprocessing) -> None:
+    """Refuse a cache that was made with other preprocessing."""
+    found, asked = dataset.preprocessing.to_json(), wanted.to_json()
+    different = [f"{key} {found[key]} (asked for {asked[key]})" for key in found if found[key] != asked[key]]
+    if different:
+        raise ValueError(
+            f"the cache {dataset.folder} was made with {', '.join(different)}; "
+            "ask for the same, or open the original recordings"
+        )
