@@ -145,3 +145,19 @@ def test_every_option_named_on_the_command_page_exists():
     named = set(re.findall(r"`(--[a-z][\w.]*)(?=[ `])", text))
     assert named, "no option found: the pattern is wrong"
     assert named <= known, f"unknown options: {sorted(named - known)}"
+
+
+@pytest.mark.slow
+def test_the_commands_on_own_data_run_on_the_data_that_the_page_makes(folder, capsys):
+    names: dict[str, object] = {"__name__": "__main__"}
+    done = 0
+    for block in blocks(REPOSITORY / "docs" / "own_data.md"):
+        if block.language == "python":
+            exec(compile(block.code, "own_data.md", "exec"), names)
+        for words in commands(block) if block.language == "bash" else ():
+            assert cli.main(words) == 0, words
+            done += 1
+    assert done == 3
+    said = capsys.readouterr().err
+    assert "clef: patients.csv: record = file, patient = pid, risk = my_score, label = af; recognised age" in said
+    assert "clef: rows.csv: 24 of 24 recordings found by file" in said
