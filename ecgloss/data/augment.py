@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ecgloss.data.noise import MAKERS
+from ecgloss.data.noise_bank import from_bank
 
 NONE = "none"
 NOISES = (NONE, *MAKERS)
@@ -91,9 +92,10 @@ def add_noise(x: Tensor, sampling_rate: float, noises: Sequence[str], rms: float
     for kind, name in enumerate(noises):
         if name == NONE:
             continue
-        # Made for every row: the random numbers of a row must not depend on the kinds drawn for the others.
-        noise = MAKERS[name](rows, length, sampling_rate, generator).to(x.dtype)
-        result += rms * noise * (chosen == kind)[:, None]
+        places = (chosen == kind).nonzero()[:, 0]
+        if len(places):
+            noise = from_bank(name, len(places), length, sampling_rate, generator).to(x.dtype)
+            result.index_add_(0, places, noise, alpha=rms)
     return result
 
 
@@ -113,9 +115,12 @@ def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], gener
     low, high = fraction
     run = torch.round((low + (high - low) * size) * length)
     start = torch.floor(place * (length - run + 1))
+    chosen = (masked[:, 0] < probability).nonzero()[:, 0]
     position = torch.arange(length, device=x.device)
-    inside = (position >= start) & (position < start + run) & (masked < probability)
-    return torch.where(inside, torch.zeros_like(x), x)
+    inside = (position >= start[chosen]) & (position < (start + run)[chosen])
+    result = x.clone()
+    result[chosen] = x[chosen].masked_fill(inside, 0.0)
+    return result
 
 
 def mask_leads(x: Tensor, probability: float, generator: Generator) -> Tensor:

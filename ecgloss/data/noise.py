@@ -28,7 +28,7 @@ def baseline_wander(rows: int, length: int, sampling_rate: float, generator: Gen
         >>> x.shape, round(float(x.square().mean()), 4)
         (torch.Size([2, 1000]), 1.0)
     """
-    return _unit_rms(_band_noise(rows, length, sampling_rate, BASELINE_HZ, generator, exponent=1.0))
+    return unit_rms(_band_noise(rows, length, sampling_rate, BASELINE_HZ, generator, exponent=1.0))
 
 
 def electrode_motion(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
@@ -49,7 +49,7 @@ def electrode_motion(rows: int, length: int, sampling_rate: float, generator: Ge
     kernel = torch.exp(-time / decay)
     twice = 2 * length  # zero padding makes the circular convolution a linear one
     settled = torch.fft.irfft(torch.fft.rfft(steps, twice) * torch.fft.rfft(kernel, twice), twice)[:, :length]
-    return _unit_rms(settled - settled.mean(1, keepdim=True))
+    return unit_rms(settled - settled.mean(1, keepdim=True))
 
 
 def muscle_activity(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
@@ -59,9 +59,9 @@ def muscle_activity(rows: int, length: int, sampling_rate: float, generator: Gen
         >>> muscle_activity(2, 1000, 100.0, torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1000])
     """
-    carrier = _unit_rms(_band_noise(rows, length, sampling_rate, MUSCLE_HZ, generator))
-    envelope = _unit_rms(_band_noise(rows, length, sampling_rate, ENVELOPE_HZ, generator)).square()
-    return _unit_rms(carrier * (0.2 + envelope))
+    carrier = unit_rms(_band_noise(rows, length, sampling_rate, MUSCLE_HZ, generator))
+    envelope = unit_rms(_band_noise(rows, length, sampling_rate, ENVELOPE_HZ, generator)).square()
+    return unit_rms(carrier * (0.2 + envelope))
 
 
 def mixture(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
@@ -75,7 +75,7 @@ def mixture(rows: int, length: int, sampling_rate: float, generator: Generator) 
         [make(rows, length, sampling_rate, generator) for make in (baseline_wander, electrode_motion, muscle_activity)]
     )
     share = torch.rand(3, rows, 1, generator=generator, device=generator.device)
-    return _unit_rms((share / share.sum(0) * parts).sum(0))
+    return unit_rms((share / share.sum(0) * parts).sum(0))
 
 
 NoiseMaker = Callable[[int, int, float, Generator], Tensor]
@@ -107,6 +107,6 @@ def _band_noise(
     return noise
 
 
-def _unit_rms(x: Tensor) -> Tensor:
+def unit_rms(x: Tensor) -> Tensor:
     """Rows scaled to mean square 1."""
     return x / x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
