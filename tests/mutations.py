@@ -350,8 +350,8 @@ FAULTS = [
     Fault(
         "patients seen in pretraining are tested on",
         "ecgloss/evaluate/evaluation.py",
-        "split, moved = split.keep_in_train(dataset, trained)",
-        "moved = 0",
+        "    if not seen.any():\n        return split, origin",
+        "    return split, origin",
         "tests/evaluate/test_evaluation.py",
     ),
 ]

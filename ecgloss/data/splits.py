@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgloss._files import write_json
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _FORMAT = 1
+
+
+class Overlap(NamedTuple):
+    """Recordings that left validation and test; patients of the test part who were trained on, and how many it had."""
+
+    moved: int
+    patients: int
+    test_patients: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,28 +121,32 @@ class Split:
         )
         return Split(train, validation, test, self.seed, self.fractions, dataset.fingerprint, tuple(names))
 
-    def keep_in_train(self, dataset: EcgDataset, names: Collection[str]) -> tuple[Split, int]:
+    def keep_in_train(self, dataset: EcgDataset, seen: NDArray[np.bool_]) -> tuple[Split, Overlap]:
         """Move patients who were trained on before out of validation and test.
 
         Args:
             dataset: The dataset of this split.
-            names: Recordings an encoder has been trained on; other recordings of their patients move too.
+            seen: (n,) bool, recordings an encoder has been trained on; other recordings of their patients move too.
 
         Returns:
-            The split, and how many recordings were moved.
+            The split, and how many were moved.
 
         Raises:
             ValueError: If nothing is left to validate or to test on.
         """
         groups = dataset.index["group"].to_numpy()
-        seen = set(groups[[name in names for name in self.names]].tolist())
-        known = np.array([group in seen for group in groups])
+        before = set(groups[seen].tolist())
+        known = np.array([group in before for group in groups])
         validation, test = self.validation[~known[self.validation]], self.test[~known[self.test]]
         moved = len(self.validation) + len(self.test) - len(validation) - len(test)
+        overlap = Overlap(moved, len(before & set(groups[self.test])), len(set(groups[self.test])))
         if not len(validation) or not len(test):
-            raise ValueError(f"{dataset.source}: every patient of validation or test was seen in training before")
+            raise ValueError(
+                f"{dataset.source}: {overlap.patients} of {overlap.test_patients} test patients were trained on, and "
+                "every patient of validation or test; evaluate on other data"
+            )
         rest = np.setdiff1d(np.arange(len(groups)), np.concatenate([validation, test]))
-        return replace(self, train=rest, validation=validation, test=test), moved
+        return replace(self, train=rest, validation=validation, test=test), overlap
 
 
 def split_by_patient(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecgloss._files import write_json
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import SourceOptions, open_dataset
+from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, split_by_patient
 from ecgloss.evaluate.embed import embed
@@ -22,7 +23,14 @@ from ecgloss.evaluate.probe_data import REGRESSION, Part
 from ecgloss.evaluate.resampling import Estimate, paired_difference
 from ecgloss.evaluate.tables import ResultRow, metric_name, text
 from ecgloss.evaluate.tasks import Targets, task_targets
-from ecgloss.models.pretrained import EncoderCard, find_checkpoint, fresh_encoder, load_encoder, several_leads
+from ecgloss.models.pretrained import (
+    EncoderCard,
+    find_checkpoint,
+    fresh_encoder,
+    load_encoder,
+    several_leads,
+    trained_on,
+)
 from ecgloss.risk.score2 import Region
 
 RANDOM, TRAINED = "random encoder", "checkpoint"
@@ -202,7 +210,7 @@ def evaluate_linear(
 def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
     """The split of pretraining for the same data, else a new one; and a sentence that says which it is.
 
-    In other recordings of the same database, patients the encoder was trained on are kept in the training part.
+    Patients whom the encoder was trained on, in whatever copy of their recordings, leave validation and test.
     """
     path = checkpoint.parent.parent / "split.json"
     before = Split.load(path) if path.is_file() else None
@@ -211,11 +219,28 @@ def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> 
     seed = int(card.training.get("seed", 0))
     split = split_by_patient(dataset, seed=seed)
     origin = f"new, by patient, seed {seed}: other data than in pretraining"
-    if before is None or card.data["name"] != dataset.name:
+    seen = _trained_on(checkpoint, card, dataset, before)
+    if not seen.any():
         return split, origin
-    trained = {before.names[i] for i in before.train}
-    split, moved = split.keep_in_train(dataset, trained)
-    return split, f"{origin}; {moved} recordings of patients seen in training moved to train" if moved else origin
+    split, overlap = split.keep_in_train(dataset, seen)
+    if not overlap.moved:
+        return split, origin
+    return split, (
+        f"{origin}; {overlap.patients} of {overlap.test_patients} test patients overlap with pretraining: excluded "
+        f"({overlap.moved} recordings of validation and test moved to train)"
+    )
+
+
+def _trained_on(checkpoint: Path, card: EncoderCard, dataset: EcgDataset, before: Split | None) -> NDArray[np.bool_]:
+    """Which recordings were trained on, (n,): by content, and in the same database by name."""
+    seen = np.zeros(len(dataset), np.bool_)
+    known = trained_on(checkpoint)
+    if known is not None:
+        seen |= seen_before(signatures(dataset), known.numpy())
+    if before is not None and card.data["name"] == dataset.name:
+        trained = {before.names[i] for i in before.train}
+        seen |= np.array([name in trained for name in dataset.index["name"]])
+    return seen
 
 
 def probe_targets(

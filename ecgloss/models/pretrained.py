@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecgloss._extras import require
 from ecgloss._files import read_json, replacing, write_json
 from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
 from ecgloss.models.registry import MODELS, check_model
 
-WEIGHTS, CARD = "encoder.safetensors", "card.json"
+WEIGHTS, CARD, TRAINED_ON = "encoder.safetensors", "card.json", "trained_on.safetensors"
 _FORMAT = 1
 
 
@@ -108,6 +108,17 @@ def _built(card: EncoderCard, given: str | Callable[..., Any] | None, path: Path
         return MODELS[check_model(card.model)](card.in_channels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes no encoder: {error}") from error
+
+
+def trained_on(folder: Path) -> Tensor | None:
+    """Compact signatures (n, 96) of the recordings that a checkpoint was trained on; None where it has none."""
+    path = folder / TRAINED_ON
+    if not path.is_file():
+        return None
+    tensors: dict[str, Tensor] = read_tensors(path)
+    if set(tensors) != {"signatures"} or tensors["signatures"].ndim != 2:
+        raise ValueError(f"{path} does not hold signatures of recordings; delete it to go on without them")
+    return tensors["signatures"]
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

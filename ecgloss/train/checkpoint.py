@@ -6,7 +6,8 @@
     RUN/split.json                  which recordings train, validate and test
     RUN/metrics.jsonl               one line per step
     RUN/checkpoints/step-N/         encoder.safetensors, card.json, optimizer.safetensors, state.json, and
-                                    method.safetensors where the method has a state: momentum encoder, heads, queue
+                                    method.safetensors where the method has a state: momentum encoder, heads, queue;
+                                    trained_on.safetensors, by which recordings are recognised that were trained on
 
 card.json, the card of the checkpoint, says what the encoder was trained on, and how. A checkpoint is written into a
 temporary folder that is renamed when it is whole, so that a process killed at any moment leaves either the new
@@ -28,7 +29,16 @@ from torch.optim import Optimizer
 
 from ecgloss._files import read_json, read_json_lines, write_json, write_text
 from ecgloss.models.encoder import Encoder
-from ecgloss.models.pretrained import WEIGHTS, EncoderCard, checkpoints, fit, load_weights, read_tensors, save_encoder
+from ecgloss.models.pretrained import (
+    TRAINED_ON,
+    WEIGHTS,
+    EncoderCard,
+    checkpoints,
+    fit,
+    load_weights,
+    read_tensors,
+    save_encoder,
+)
 
 METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
 
@@ -50,6 +60,7 @@ def save_checkpoint(
     card: EncoderCard,
     position: Position,
     keep: int,
+    trained_on: Tensor | None = None,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep``.
 
@@ -70,6 +81,8 @@ def save_checkpoint(
         for name, value in slots.items()
     }
     save_file(tensors, temporary / OPTIMIZER)
+    if trained_on is not None:
+        save_file({"signatures": trained_on}, temporary / TRAINED_ON)
     write_json(temporary / STATE, {"position": asdict(position), "param_groups": state["param_groups"]})
     _flush(temporary)
     shutil.rmtree(final, ignore_errors=True)  # the same step again, after a resume

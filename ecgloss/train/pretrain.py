@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
+from ecgloss.data.overlap import signatures
 from ecgloss.models.encoder import Encoder, as_encoder, build_from, name_of
 from ecgloss.models.pretrained import checkpoints, random_encoder
 from ecgloss.train.card import training_card
@@ -96,6 +97,7 @@ def pretrain(
     split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
     side, gaps = side_information(config, dataset, train)
+    trained_on = torch.from_numpy(signatures(dataset, train, progress=progress and fabric.is_global_zero))
     with fabric.rank_zero_first():
         waves = waves_of(config, dataset, train, progress=progress and fabric.is_global_zero)
 
@@ -167,7 +169,7 @@ def pretrain(
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
                 card = training_card(config, dataset, len(train), model, method, reached, loss)
-                save_checkpoint(run, model, method, optimizer, card, reached, config.keep_checkpoints)
+                save_checkpoint(run, model, method, optimizer, card, reached, config.keep_checkpoints, trained_on)
     if log:
         log.close()
     fabric.barrier()

@@ -162,7 +162,8 @@ def test_patients_trained_on_before_never_come_into_a_test(tmp_path):
     )
     before, after = split_by_patient(big, seed=1), split_by_patient(small, seed=2)
     trained = {before.names[i] for i in before.train}
-    kept, moved = after.keep_in_train(small, trained)
+    kept, overlap = after.keep_in_train(small, np.array([name in trained for name in after.names]))
+    moved = overlap.moved
     patients = small.index["patient"].to_numpy()
     trained_patients = {p for p, name in zip(patients, kept.names) if name in trained}
     assert moved > 0
@@ -170,5 +171,7 @@ def test_patients_trained_on_before_never_come_into_a_test(tmp_path):
     everyone = np.concatenate([kept.train, kept.validation, kept.test])
     assert sorted(everyone.tolist()) == list(range(40))
     assert len(kept.train) == len(after.train) + moved
-    with pytest.raises(ValueError, match="was seen in training before"):
-        after.keep_in_train(small, set(after.names))
+    tested = len(set(small.index["group"].to_numpy()[after.test]))
+    assert overlap.test_patients == tested >= overlap.patients > 0
+    with pytest.raises(ValueError, match=rf"{tested} of {tested} test patients were trained on"):
+        after.keep_in_train(small, np.ones(40, np.bool_))

@@ -320,7 +320,8 @@ def test_patients_seen_in_pretraining_are_not_tested_on(tmp_path):
     card = SimpleNamespace(data={"fingerprint": big.fingerprint, "name": big.name}, training={"seed": 2})
     split, origin = matching_split(checkpoint, card, small)
     assert re.fullmatch(
-        r"new, by patient, seed 2: .*; \d+ recordings of patients seen in training moved to train", origin
+        r"new, by patient, seed 2: .*; \d+ of \d+ test patients overlap with pretraining: excluded \(\d+ recordings .*",
+        origin,
     )
     trained = {before.names[i] for i in before.train}
     patients = small.index["patient"].to_numpy()

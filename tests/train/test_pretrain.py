@@ -17,7 +17,7 @@ from covering import each_value
 
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.models import load_encoder, random_encoder
-from ecgloss.models.pretrained import checkpoints
+from ecgloss.models.pretrained import checkpoints, trained_on
 from ecgloss.train import pretrain as pretrain_module
 from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from ecgloss.train.config import PretrainConfig
@@ -290,7 +290,8 @@ def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path, config, loss)
     optimizer = torch.optim.AdamW(trained, lr=0.1)
     position = load_checkpoint(result.checkpoint, model, method, optimizer)
     card = load_encoder(result.run)[1]
-    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1)
+    seen = trained_on(result.checkpoint)
+    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1, trained_on=seen)
     assert position == Position(step=8, epoch=2, batch=0)
     for path in result.checkpoint.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
