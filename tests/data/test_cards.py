@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,12 +164,13 @@ def test_ludb_cells_with_line_breaks_and_the_age_above_89_are_read(real_data):
 # Challenge
 
 
-def test_challenge_diagnoses_are_named_and_the_invalid_header_is_reported(real_data):
+def test_challenge_diagnoses_are_named_and_headers_as_first_published_are_read(real_data):
     recordings, refused = read(real_data("challenge2021"))
-    assert len(recordings) == 96
-    assert list(refused) == ["unrepaired_header/E00271"]
-    assert "invalid header" in refused["unrepaired_header/E00271"]
-    assert "'E00271.mat 12 500 5000 05-May-2020 14:50:55'" in refused["unrepaired_header/E00271"]
+    assert len(recordings) == 97
+    assert refused == {}
+    first = recordings["unrepaired_header/E00271"]  # its record line: E00271.mat 12 500 5000 05-May-2020 14:50:55
+    assert first.signal.shape == (12, 5000)
+    assert first.sampling_rate == 500
     found = counts(recordings, "diagnosis")
     assert {name: found[name] for name in ("SNR", "SB", "NSSTTA", "STach", "LVH")} == {
         "SNR": 27,
@@ -316,9 +318,9 @@ def test_any_layout_is_read_with_age_and_sex_where_the_header_gives_them(write_r
 def test_a_folder_of_databases_is_read_with_the_card_of_each(real_data):
     folder = real_data("ptbxl").parent
     recordings, refused = read(folder)
-    assert list(refused) == ["challenge2021/unrepaired_header/E00271"]
+    assert refused == {}
     assert Counter(name.partition("/")[0] for name in recordings) == {
-        "challenge2021": 96,
+        "challenge2021": 97,
         "ludb": 200,
         "mitdb": 1440,
         "ptbdb": 2,
@@ -328,3 +330,86 @@ def test_a_folder_of_databases_is_read_with_the_card_of_each(real_data):
     assert np.ptp(recordings["ludb/data/1"].signal) > 1.1
     assert recordings["ludb/data/1"].patient == "ludb/1"
     assert json.dumps(recordings["ptbxl/records100/00000/00001_lr"].metadata.labels["form"]) == '["LVOLT"]'
+
+
+# Layouts, tables and comments of other people
+
+
+def test_folders_and_comments_that_name_patients_are_followed(write_record):
+    for k, name in enumerate(("p10000001/s1/a", "p10000001/s2/b", "p10000002/s3/c")):
+        write_record(f"files/p1000/{name}", seed=k)
+    write_record("incart/I01", seed=5, comments=["patient 1"])
+    header = write_record("incart/I02", seed=6, comments=["patient 1"])
+    recordings, _ = read(header.parent.parent)
+    patients = {name: r.patient for name, r in recordings.items()}
+    assert patients == {
+        "files/p1000/p10000001/s1/a": "files/p1000/p10000001",
+        "files/p1000/p10000001/s2/b": "files/p1000/p10000001",
+        "files/p1000/p10000002/s3/c": "files/p1000/p10000002",
+        "incart/I01": "incart/patient 1",
+        "incart/I02": "incart/patient 1",
+    }
+
+
+def test_one_record_without_diagnosis_does_not_take_those_of_the_others(write_record):
+    write_record("A0000", seed=1, comments=["Age: 61"])
+    header = write_record("A0001", seed=2, comments=["Age: 61", "Dx: 426783006"])
+    recordings, _ = read(header.parent)
+    assert recordings["A0001"].metadata.labels == {"diagnosis": ("426783006",)}
+    assert recordings["A0000"].metadata.labels == {}
+
+
+def ptbxl_folder(write_record, database: str, statements: str) -> Path:
+    header = write_record("records100/00000/00001_lr")
+    folder = header.parent.parent.parent
+    (folder / "ptbxl_database.csv").write_text(database)
+    (folder / "scp_statements.csv").write_text(statements)
+    return folder
+
+
+DATABASE = """ecg_id,patient_id,age,sex,scp_codes,filename_lr,filename_hr
+1,7.0,61.0,1,"{'IMI': 100.0, 'SR': 0.0}",records100/00000/00001_lr,records500/00000/00001_hr
+"""
+STATEMENTS = """,description,diagnostic,form,rhythm,diagnostic_class,diagnostic_subclass
+IMI,inferior,1.0,,,MI,IMI
+SR,sinus,,,1.0,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("database", "statements"),
+    [
+        (DATABASE, STATEMENTS),
+        (DATABASE.replace(",", ";").replace("100.0; 'SR'", "100.0, 'SR'"), STATEMENTS),
+        (DATABASE, "\n".join(f"{k - 1 if k else ''},{line}" for k, line in enumerate(STATEMENTS.splitlines()))),
+        ("\ufeff" + DATABASE, STATEMENTS),
+    ],
+)
+def test_tables_of_ptbxl_as_spreadsheets_and_pandas_save_them(write_record, database, statements):
+    recordings, refused = read(ptbxl_folder(write_record, database, statements))
+    assert refused == {}
+    (recording,) = recordings.values()
+    assert recording.metadata.labels["superdiagnostic"] == ("MI",)
+    assert recording.metadata.labels["rhythm"] == ("SR",)
+
+
+@pytest.mark.parametrize(
+    ("database", "statements", "message"),
+    [
+        (
+            DATABASE.replace("filename_lr", "file"),
+            STATEMENTS,
+            r"ptbxl_database.csv has no column filename_lr; its columns",
+        ),
+        (DATABASE, STATEMENTS.replace("rhythm", "r"), r"scp_statements.csv has no column rhythm"),
+        (
+            DATABASE,
+            STATEMENTS.replace("IMI,inf", "X,inf").replace("SR,", "Y,"),
+            r"none of the statements .* such as IMI, SR",
+        ),
+        (DATABASE.splitlines()[0], STATEMENTS, r"ptbxl_database.csv has no rows"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_named_with_their_column(write_record, database, statements, message):
+    with pytest.raises(ValueError, match=message):
+        read(ptbxl_folder(write_record, database, statements))

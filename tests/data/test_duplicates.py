@@ -85,7 +85,7 @@ def joined(dataset):
     ("database", "expected"),
     [
         ("ptbxl", {("00145_lr", "00463_lr")}),
-        ("challenge2021", {("E07509", "E07510")}),
+        ("challenge2021", {("E07509", "E07510"), ("E00271", "E00271")}),  # the latter with two headers
         pytest.param("ludb", set(), marks=pytest.mark.exhaustive),
         pytest.param("mitdb", set(), marks=pytest.mark.exhaustive),
     ],

@@ -55,3 +55,29 @@ def test_a_table_in_a_foreign_encoding_is_one_clear_error(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"cannot read the table .*t\.csv"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("comments", "expected"),
+    [
+        (["Age: 61", "Sex: Female"], (61, "female")),
+        (["Age: NaN", "Sex: Unknown"], (None, None)),
+        (["Age:92+", "Sex: M"], (92, "male")),
+        (["Age: > 89"], (90, None)),
+        (["Age 61", "Sex Female"], (61, "female")),
+        (["Age: 061Y"], (61, None)),
+        (["Age: 6 months"], (0.5, None)),
+        (["Age: 300"], (90, None)),
+        (["Age: -1", "Sex: NaN"], (None, None)),
+        (["AGE = 45 years", "GENDER = male"], (45, "male")),
+        (["Age: 572d"], (572 / 365.25, None)),
+        (["Age: 45,5", "Sex: W"], (45.5, "female")),
+        (["<age>: 65  <sex>: F  <diagnoses> none"], (65, "female")),
+        (["Age: sixty"], (None, None)),
+        (["Agent: 7"], (None, None)),
+    ],
+)
+def test_ages_and_sexes_in_the_spellings_of_headers(comments, expected):
+    age, sex = age_and_sex(comments)
+    assert (None if math.isnan(age) else pytest.approx(age)) == expected[0]
+    assert sex == expected[1]

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ecgloss.data.wfdb.headers import InvalidRecordError, find_headers, inside, record_name, specification_lines, units
+from ecgloss.data.wfdb.channels import millivolts
+from ecgloss.data.wfdb.headers import InvalidRecordError, find_headers, inside, record_name
+from ecgloss.data.wfdb.specification import parse_header
 
 
 def header(folder: Path, text: str) -> Path:
@@ -20,7 +22,7 @@ def header(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("text", ["r 1 100 1000\n{} 16 1000/mV\n", "r/2 1 100 1000\nr_1 500\n{} 500\n"])
 def test_a_header_cannot_name_a_file_outside_its_folder(tmp_path, name, text):
     with pytest.raises(InvalidRecordError, match="not a file in its own folder"):
-        specification_lines(header(tmp_path, text.format(name)))
+        parse_header(header(tmp_path, text.format(name)))
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "~root/x", "C:/x", "a\\..\\b", "", "x\0"])
@@ -32,12 +34,12 @@ def test_a_table_cannot_name_a_file_outside_the_dataset(name):
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_an_empty_header_says_so(tmp_path, text):
     with pytest.raises(InvalidRecordError, match=r"r\.hea is empty"):
-        specification_lines(header(tmp_path, text))
+        parse_header(header(tmp_path, text))
 
 
 def test_microvolts_are_not_read_as_volts(tmp_path):
-    lines = specification_lines(header(tmp_path, "r 2 100 1\nr.dat 16 10(0)/\xb5V 16\nr.dat 16 10/mv 16\n"))
-    assert units(lines) == ["µv", "mv"]
+    found = parse_header(header(tmp_path, "r 2 100 1\nr.dat 16 10(0)/\xb5V 16\nr.dat 16 10/mv 16\n"))
+    assert [millivolts(signal.unit) for signal in found.signals] == [1e-3, 1.0]
 
 
 def test_headers_are_found_at_any_depth_in_a_fixed_order_without_hidden_files(tmp_path):

@@ -44,7 +44,7 @@ def test_channels_that_are_not_voltages_are_left_out(write_record):
     header.write_text("\n".join([lines[0], lines[1], lines[2].replace("/mV", "/Ohm")]))
     assert read_record(header).leads == ("II",)
     header.write_text(header.read_text().replace("/mV", "/mmHg"))
-    with pytest.raises(InvalidRecordError, match="no channel is a voltage: the units are mmhg, ohm"):
+    with pytest.raises(InvalidRecordError, match="no channel is a voltage: the units are Ohm, mmHg"):
         read_record(header)
 
 
@@ -74,7 +74,7 @@ def test_missing_samples_are_nan(write_record):
         (lambda h: h.write_text("r 2 100 1000\n"), "2 signals announced, 0 described"),
         (lambda h: edit(h, "r.dat", "../r.dat"), "not a file in its own folder"),
         (lambda h: edit(h, "1000\n", "999999999999\n"), "truncated"),
-        (lambda h: edit(h, "r 2 100", "r.dat 2 100"), "invalid header: .* 'r.dat 2 100 1000'"),
+        (lambda h: edit(h, "r 2 100", "r 2 100x"), "invalid header: sampling frequency '100x'"),
         (lambda h: edit(h, " 16 ", " 77 "), "cannot be read"),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_record_of_several_segments_is_one_recording_and_its_damage_is_found(w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("database", "records"), [("ludb", 200), ("ptbxl", 505), ("challenge2021", 96), ("mitdb", 8)])
+@pytest.mark.parametrize(("database", "records"), [("ludb", 200), ("ptbxl", 505), ("challenge2021", 97), ("mitdb", 8)])
 def test_every_real_record_matches_its_checksums(real_data, database, records):
     read, refused = 0, []
     for header in find_headers(real_data(database)):
@@ -168,4 +168,4 @@ def test_every_real_record_matches_its_checksums(real_data, database, records):
         except InvalidRecordError as error:
             refused.append(str(error))
     assert read == records
-    assert len(refused) == (database == "challenge2021")
+    assert refused == []

@@ -14,6 +14,8 @@ from pathlib import Path
 from ecgloss.data.recording import Recording
 from ecgloss.data.wfdb.headers import read_comments
 
+SOME = 20  # headers of a folder that are looked at: one of them may lack what the others have
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -79,7 +81,7 @@ class DatabaseCard:
 
 
 def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool]) -> bool:
-    """Tell whether one header of every folder below (and including) this one passes a test.
+    """Tell whether in every folder below (and including) this one some header of the first :data:`SOME` passes a test.
 
     Args:
         folder: Where to look; a folder without any header does not pass.
@@ -95,6 +97,6 @@ def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool])
         headers = sorted(name for name in files if name.endswith(".hea") and name[0] != ".")
         if headers:
             found = True
-            if not test(read_comments(Path(root, headers[0]))):
+            if not any(test(read_comments(Path(root, header))) for header in headers[:SOME]):
                 return False
     return found

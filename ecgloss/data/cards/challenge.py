@@ -97,8 +97,8 @@ CARD = DatabaseCard(
     "Varying Dimensions in Electrocardiography: The PhysioNet/Computing in Cardiology Challenge 2021. "
     "doi:10.13026/34va-7q14",
     defects=(
-        "Georgia headers as first published have an invalid record line (file extension, date before time); "
-        "they are skipped with that reason.",
+        "Georgia headers as first published have a record line against the specification (file extension, date before "
+        "time); they are read.",
         "PTB-XL in Challenge form writes the unit as mv.",
         "Georgia contains identical recordings (E07509 and E07510); they share a group.",
         "Age may be NaN, sex Unknown; both are then missing.",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex
-from ecgloss.data.wfdb.headers import headers_in, read_comments
+from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in, read_comments
 from ecgloss.data.wfdb.records import read_record
+
+_PATIENT = re.compile(
+    r"(?:patient|subject)[ _]?(?:(?:id|number|no\.?)\s*[:=]?|[:=])?\s*([-\w]*\d[-\w]*)", re.IGNORECASE
+)
+_PATIENT_FOLDER = re.compile(r"p\d{6,}")
 
 
 def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
@@ -27,6 +33,8 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
     def entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
         for header in headers_in(folder):
             yield Entry(header.stem, lambda header=header: [_read(header)])  # type: ignore[misc]
+        for link in _linked_folders(folder):
+            yield Entry(link.name, _refuse_link)
         for child in _sub_folders(folder):
             for entry in choose(child).entries(child, sampling_rate):
                 yield _below(child.name, entry)
@@ -44,13 +52,23 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
         licence="unknown",
         citation="",
         defects=(
-            "Patients are not identified: every record counts as a patient of its own unless its signal is a "
-            "duplicate.",
+            "Patients are identified where a comment names them (patient 3, Subject ID: A17) or a folder is called "
+            "like one of MIMIC's (p10000032); every other record counts as a patient of its own unless its signal is "
+            "a duplicate.",
         ),
         matches=lambda folder: True,
         entries=entries,
         extra_files=extra_files,
     )
+
+
+def _linked_folders(folder: Path) -> list[Path]:
+    """Return the visible sub-folders that are links, in a fixed order."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.is_symlink() and not p.name.startswith("."))
+
+
+def _refuse_link() -> list[Recording]:
+    raise InvalidRecordError("is a link to a folder, which is not followed; give that folder as well")
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -62,18 +80,36 @@ def _sub_folders(folder: Path) -> list[Path]:
 def _read(header: Path) -> Recording:
     """Read one record, with age and sex where the comments give them in a usual form."""
     record = read_record(header)
-    age, sex = age_and_sex(read_comments(header))
+    comments = read_comments(header)
+    age, sex = age_and_sex(comments)
+    patient = named_patient(comments)
+    name = header.stem if patient is None else f"patient {patient}"
     metadata = Metadata(age=age, sex=sex)
-    return Recording(header.stem, header.stem, record.signal, record.leads, record.sampling_rate, metadata)
+    return Recording(header.stem, name, record.signal, record.leads, record.sampling_rate, metadata)
+
+
+def named_patient(comments: Iterable[str]) -> str | None:
+    """The patient that the comments of a header name, as in "patient 3" or "Subject ID: A17"; None where none does.
+
+    Example:
+        >>> [named_patient(["Age: 61", text]) for text in ("patient 3", "subject_id = A17", "patient was well")]
+        ['3', 'A17', None]
+    """
+    found = (_PATIENT.fullmatch(line.strip()) for line in comments)
+    return next((match[1] for match in found if match), None)
 
 
 def _below(folder: str, entry: Entry) -> Entry:
-    """Put the name of a sub-folder before the names and patients of an entry."""
+    """Put the name of a sub-folder before the names and patients of an entry.
+
+    All below a folder such as p10000032, as in the MIMIC databases, is of one patient.
+    """
+    whole = _PATIENT_FOLDER.fullmatch(folder)
 
     def read() -> list[Recording]:
         return [
-            replace(recording, name=f"{folder}/{recording.name}", patient=f"{folder}/{recording.patient}")
-            for recording in entry.read()
+            replace(r, name=f"{folder}/{r.name}", patient=folder if whole else f"{folder}/{r.patient}")
+            for r in entry.read()
         ]
 
     return Entry(f"{folder}/{entry.name}", read)

@@ -89,7 +89,7 @@ def _read_annotations(header: Path) -> _Annotations | None:
     if not header.with_suffix(".atr").is_file():
         return None
     annotation = require("wfdb", "data").rdann(str(header.with_suffix("")), "atr")
-    notes = [str(note).strip("\0 ") for note in annotation.aux_note]
+    notes = [str(note).partition("\0")[0].strip() for note in annotation.aux_note]  # what follows a NUL is no text
     rhythms = [note[1:] if note.startswith("(") else "" for note in notes]
     return _Annotations(np.asarray(annotation.sample), list(annotation.symbol), rhythms)
 

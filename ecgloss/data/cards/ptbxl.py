@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb.fields import parse_age, read_table
+from ecgloss.data.wfdb.fields import parse_age, read_table, require_columns
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
 from ecgloss.data.wfdb.records import read_record
 
@@ -68,13 +69,31 @@ def _matches(folder: Path) -> bool:
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield one record per row of the table, all of them at 500 Hz or all of them at 100 Hz."""
     rows = read_table(folder / _DATABASE)
-    statements = {}
-    if (folder / _STATEMENTS).is_file():
-        statements = {row[""]: row for row in read_table(folder / _STATEMENTS)}
+    require_columns(folder / _DATABASE, rows, ("ecg_id", "patient_id", "age", "sex", "scp_codes", "filename_lr"))
+    statements = _statements(folder / _STATEMENTS, rows) if (folder / _STATEMENTS).is_file() else {}
     column = _column(folder, rows, sampling_rate)
     for row in rows:
         name = row.get(column) or f"ecg_id {row.get('ecg_id')}"
         yield Entry(name, lambda row=row: [_read(folder, row, column, statements)])  # type: ignore[misc]
+
+
+def _statements(path: Path, rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Rows of the table of statements by statement, in whichever column it stands.
+
+    Raises:
+        ValueError: If a column is missing, or no statement of the database is in the table.
+    """
+    table = read_table(path)
+    known = ("diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass")
+    require_columns(path, table, known)
+    used = set(re.findall(r"'(\w+)'", " ".join(row["scp_codes"] for row in rows)))
+    others = [name for name in table[0] if name not in known] or [""]
+    column = max(others, key=lambda name: len(used & {row.get(name, "") for row in table}))
+    found = {row.get(column, ""): row for row in table}
+    if used and not used & set(found):
+        some = ", ".join(sorted(used)[:3])
+        raise ValueError(f"the table {path} has none of the statements of {_DATABASE}, such as {some}")
+    return found
 
 
 def _column(folder: Path, rows: list[dict[str, str]], sampling_rate: float) -> str:

@@ -8,10 +8,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_AGE = re.compile(r"^<?age>?\s*[:=]\s*(\S+)", re.IGNORECASE)
-_SEX = re.compile(r"(?:^|[\s<])(?:sex|gender)>?\s*[:=]\s*(\S+)", re.IGNORECASE)
+_AGE = re.compile(r"^<?age>?\s*[:=]?\s*([^<#]*[^<#\s])", re.IGNORECASE)
+_AGE_TEXT = re.compile(r"(>?)\s*(\d+(?:[.,]\d+)?)\s*\+?\s*([a-z]*)\.?", re.IGNORECASE)
+_YEARS = {"": 1.0, "y": 1.0, "yr": 1.0, "yrs": 1.0, "year": 1.0, "years": 1.0, "m": 1 / 12, "mo": 1 / 12, "mon": 1 / 12}
+_YEARS |= {"month": 1 / 12, "months": 1 / 12, "w": 7 / 365.25, "week": 7 / 365.25, "weeks": 7 / 365.25}
+_YEARS |= {"d": 1 / 365.25, "day": 1 / 365.25, "days": 1 / 365.25}
+_SEX = re.compile(r"(?:^|[\s<])(?:sex|gender)>?(?:\s*[:=]\s*|\s+)(\S+)", re.IGNORECASE)
 _MIT = re.compile(r"^(\d+|-1|\?)\s+([MF])\b")
 _OLDEST = 120.0
+_SEXES = dict.fromkeys(("m", "male", "man"), "male") | dict.fromkeys(("f", "female", "woman", "w"), "female")
 
 
 def parse_age(text: str) -> float:
@@ -24,17 +29,13 @@ def parse_age(text: str) -> float:
         text: As written in a table or header.
 
     Example:
-        >>> [parse_age(text) for text in ("61", ">89", "300.0", "NaN", "-1", "Unknown")]
-        [61.0, 90.0, 90.0, nan, nan, nan]
+        >>> [parse_age(text) for text in ("61", "> 89", "300.0", "061Y", "6 months", "45,5", "NaN", "-1", "Unknown")]
+        [61.0, 90.0, 90.0, 61.0, 0.5, 45.5, nan, nan, nan]
     """
-    cleaned = text.strip()
-    above = cleaned.startswith(">")
-    try:
-        age = float(cleaned.lstrip("> ").rstrip("+"))
-    except ValueError:
+    match = _AGE_TEXT.fullmatch(text.strip())
+    if match is None or match[3].lower() not in _YEARS:
         return math.nan
-    if above:
-        age += 1.0
+    age = float(match[2].replace(",", ".")) * _YEARS[match[3].lower()] + (1.0 if match[1] else 0.0)
     if age == 300.0:
         return 90.0
     return age if 0.0 <= age <= _OLDEST else math.nan
@@ -47,7 +48,7 @@ def parse_sex(text: str) -> str | None:
         >>> [parse_sex(text) for text in ("M", "Female", "f", "Unknown")]
         ['male', 'female', 'female', None]
     """
-    return {"m": "male", "male": "male", "f": "female", "female": "female"}.get(text.strip().lower())
+    return _SEXES.get(text.strip().lower())
 
 
 def age_and_sex(comments: Iterable[str]) -> tuple[float, str | None]:
@@ -89,7 +90,7 @@ def comment_value(comments: Iterable[str], key: str) -> str | None:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a comma-separated table; cells may hold line breaks inside quotes.
+    """Read a table, with commas, semicolons or tabs between cells; cells may hold line breaks inside quotes.
 
     Args:
         path: The table.
@@ -108,7 +109,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            separator = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=separator))
     except OSError as error:
         raise ValueError(f"cannot read the table {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -125,3 +128,23 @@ def read_labels(cell: str) -> tuple[str, ...]:
     """
     labels = (line.strip().rstrip(".") for line in cell.splitlines())
     return tuple(dict.fromkeys(label for label in labels if label))
+
+
+def require_columns(path: Path, rows: list[dict[str, str]], names: Iterable[str]) -> None:
+    """Check that a table has some columns.
+
+    Raises:
+        ValueError: If it has no rows, or lacks one, naming table and column.
+
+    Example:
+        >>> require_columns(Path("a.csv"), [{"age": "61"}], ["age", "sex"])
+        Traceback (most recent call last):
+        ...
+        ValueError: the table a.csv has no column sex; its columns are age
+    """
+    if not rows:
+        raise ValueError(f"the table {path} has no rows")
+    absent = [name for name in names if name not in rows[0]]
+    if absent:
+        found = ", ".join(name for name in rows[0] if name)
+        raise ValueError(f"the table {path} has no column {absent[0]}; its columns are {found[:200]}")

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_PLAIN_NAME = re.compile(r"~?[-\w.]*", re.ASCII)
 _SEGMENTS = re.compile(r"[-\w]+/\d+")
 #: WFDB's name for "no signal here".
 NO_SIGNAL = "~"
@@ -53,7 +52,8 @@ def headers_in(folder: Path, files: list[str] | None = None) -> list[Path]:
     """
     if files is None:
         files = os.listdir(folder) if folder.is_dir() else []
-    headers = [folder / name for name in sorted(files) if name.endswith(".hea") and name[0] != "."]
+    found = [folder / name for name in sorted(files) if name.lower().endswith(".hea") and name[0] != "."]
+    headers = [header for header in found if header.is_file()]  # no pipes and devices, which would never end
     segments = {name for header in headers for name in _segments_or_none(header)}
     return [header for header in headers if header.stem not in segments]
 
@@ -97,92 +97,42 @@ def read_comments(header: Path) -> tuple[str, ...]:
         ()
     """
     try:
-        text = header.read_bytes().decode("latin-1")
-    except OSError:
+        lines = decoded_lines(header)
+    except InvalidRecordError:
         return ()
-    return tuple(line.strip(" \t#") for line in text.splitlines() if line.lstrip().startswith("#"))
+    return tuple(line.strip(" \t#") for line in lines if line.lstrip().startswith("#"))
 
 
-def specification_lines(header: Path) -> list[str]:
-    """Return the lines of a header that are not comments, with every file name checked.
-
-    Args:
-        header: Path of the ``.hea`` file.
-
-    Returns:
-        The record line, and one line per signal (or per segment).
+def decoded_lines(header: Path) -> list[str]:
+    """The lines of a header, whatever its encoding and line ends; a byte order mark is left out.
 
     Raises:
-        InvalidRecordError: If the file is missing, unreadable or empty, or names a file outside its folder.
-
-    Example:
-        >>> specification_lines(Path("missing.hea"))
-        Traceback (most recent call last):
-        ...
-        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
+        InvalidRecordError: If the file is missing or unreadable.
     """
-    lines = _plain_lines(header)
-    for line in lines[1:]:
-        name = line.split()[0]
-        if not _PLAIN_NAME.fullmatch(name) or ".." in name:
-            raise InvalidRecordError(f"{header.name} names {name!r}, which is not a file in its own folder")
-    return lines
-
-
-def segments(lines: list[str]) -> list[str] | None:
-    """Return the segment names of a multi-segment header, None for an ordinary one.
-
-    Args:
-        lines: As returned by `specification_lines`.
-
-    Example:
-        >>> segments(["m/2 1 500 1000", "m_1 500", "~ 500"]), segments(["r 1 500 1000", "r.dat 16 1000/mV"])
-        (['m_1'], None)
-    """
-    if not _SEGMENTS.fullmatch(lines[0].split()[0]):
-        return None
-    names = [line.split()[0] for line in lines[1:]]
-    return [name for name in names if name != NO_SIGNAL]
-
-
-def units(lines: list[str]) -> list[str]:
-    """Return the unit of every signal in lower case; mV where none is written, as the format defines.
-
-    The unit is taken from the text because ``wfdb`` drops characters outside ASCII: it reads µV as V.
-
-    Args:
-        lines: As returned by `specification_lines`.
-
-    Example:
-        >>> units(["r 2 500 10", "r.dat 16 1000.0(0)/mv 16 0", "r.dat 16 200"])
-        ['mv', 'mv']
-    """
-    gains = [[*line.split(), "", ""][2] for line in lines[1:]]
-    return [gain.partition("/")[2].lower().replace("μ", "µ") or "mv" for gain in gains]
-
-
-def _plain_lines(header: Path) -> list[str]:
-    """Read the lines that are not comments."""
     try:
         raw = header.read_bytes()
     except FileNotFoundError:
         raise InvalidRecordError(f"{header.name} is missing") from None
     except OSError as error:
         raise InvalidRecordError(f"{header.name} cannot be read: {error.strerror}") from None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            text = raw.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
         text = raw.decode("latin-1")
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    if not lines:
-        raise InvalidRecordError(f"{header.name} is empty")
-    return lines
+    return re.split(r"\r\n|\n|\r", text)  # splitlines would also break at other characters of old encodings
 
 
 def _segments_or_none(header: Path) -> list[str]:
     """Return the segments that a header lists; a broken header lists none, and is reported when it is read."""
     try:
-        return segments(_plain_lines(header)) or []
+        lines = [line.partition("#")[0].split() for line in decoded_lines(header)]
     except InvalidRecordError:
         return []
+    lines = [words for words in lines if words]
+    if not lines or not _SEGMENTS.fullmatch(lines[0][0]):
+        return []
+    return [words[0] for words in lines[1:] if words[0] != NO_SIGNAL]

@@ -1,7 +1,8 @@
 """Reading of WFDB records in mV, with normalised lead names.
 
-`ecgloss.data.wfdb.headers` checks the header before the ``wfdb`` library opens anything. The size of a signal file is
-checked before memory for the announced length is allocated, and the samples are compared with the header's checksums.
+`ecgloss.data.wfdb.specification` parses the header before the ``wfdb`` library opens anything. The size of a signal
+file is checked before memory for the announced length is allocated, and samples are compared with the header's
+checksums.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ecgloss._extras import require
 from ecgloss.data.recording import normalise_lead
-from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, segments, specification_lines, units
+from ecgloss.data.wfdb.channels import is_other_signal, millivolts
+from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError
+from ecgloss.data.wfdb.samples import BYTES, stored_samples
+from ecgloss.data.wfdb.specification import Header, Signal, parse_header
 
-#: Millivolt per unit, by the unit's lower-case name; channels in any other unit are not ECG leads.
-MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
-_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
 _MOST_SAMPLES = 2**28  # limit where no file size bounds the announced length: twelve leads, 12 hours at 500 Hz
+_MOST_EMPTY, _FEW_SAMPLES = 20, 2**20  # a record may be so many times as long as what is recorded, and so much longer
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,9 @@ def read_record(header: Path) -> WfdbRecord:
         ...
         ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
-    wfdb = require("wfdb", "data")
-    lines = specification_lines(header)
+    spec = parse_header(header)
     try:
-        if segments(lines) is None:
-            record = _read_single(wfdb, header, lines)
-        else:
-            record = _read_segments(wfdb, header, lines)
+        record = _read_single(header, spec) if spec.segments is None else _read_segments(header, spec)
     except InvalidRecordError:
         raise
     except Exception as error:  # wfdb raises whatever numpy, re and int() raise on damaged files
@@ -83,94 +79,113 @@ def read_record(header: Path) -> WfdbRecord:
     return record
 
 
-def _read_single(wfdb: Any, header: Path, lines: list[str]) -> WfdbRecord:
+def _read_single(header: Path, spec: Header) -> WfdbRecord:
     """Read an ordinary record; ``wfdb`` sees only channels whose files exist and are long enough."""
-    parsed = _parse(wfdb, header, lines[0])
-    names, unit = parsed.file_name or [], units(lines)
-    if not names or not len(names) == len(unit) == parsed.n_sig:
-        raise InvalidRecordError(f"invalid header: {parsed.n_sig} signals announced, {len(names)} described")
-    voltages = [i for i in range(len(names)) if unit[i] in MILLIVOLTS and names[i] != NO_SIGNAL]
+    if not spec.signals:
+        raise InvalidRecordError("the header describes no signals")
+    voltages = [signal for signal in spec.signals if millivolts(signal.unit) is not None and signal.file != NO_SIGNAL]
     if not voltages:
-        raise InvalidRecordError(f"no channel is a voltage: the units are {', '.join(sorted(set(unit)))}")
-    present = [i for i in voltages if (header.parent / names[i]).is_file()]
+        found = ", ".join(sorted({signal.unit for signal in spec.signals}))
+        raise InvalidRecordError(f"no channel is a voltage: the units are {found}")
+    wanted = [signal for signal in voltages if not is_other_signal(signal.name)]
+    if not wanted:
+        found = ", ".join(signal.name for signal in voltages)
+        raise InvalidRecordError(f"no channel is an ECG lead: the channels are {found}")
+    present = [signal for signal in wanted if (header.parent / signal.file).is_file()]
     if not present:
-        missing = sorted({names[i] for i in voltages})
+        missing = sorted({signal.file for signal in wanted})
         raise InvalidRecordError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    for name in {names[i] for i in present}:
-        _check_size(header.parent / name, parsed)
-    record = wfdb.rdrecord(str(header.with_suffix("")), channels=present, physical=False, smooth_frames=False)
-    _check_sums(record)
-    scale = np.array([MILLIVOLTS[unit[i]] for i in present])
-    signal = _same_length(record.dac(expanded=True)) * scale[:, None]
-    one_rate = len(set(record.samps_per_frame)) == 1
+    for name in {signal.file for signal in present}:
+        _check_size(header.parent / name, spec)
+    counts, values = stored_samples(header.parent, spec, present)
+    for signal, stored in zip(present, counts):
+        _check_sum(signal, stored)
+    shifted = [_without_skew(x * millivolts(s.unit), s) for x, s in zip(values, present)]  # type: ignore[operator]
+    plain = len({signal.per_frame for signal in present}) == 1 and not any(signal.skew for signal in present)
     return WfdbRecord(
-        signal=signal.astype(np.float32),
-        leads=_unique(record.sig_name),
-        sampling_rate=float(record.fs) * max(record.samps_per_frame),
-        digital=np.stack(record.e_d_signal) if one_rate else None,
+        signal=_same_length(shifted).astype(np.float32),
+        leads=_unique(signal.name for signal in present),
+        sampling_rate=spec.rate * max(signal.per_frame for signal in present),
+        digital=np.stack(counts) if plain else None,
     )
 
 
-def _read_segments(wfdb: Any, header: Path, lines: list[str]) -> WfdbRecord:
-    """Read a record of several segments; each is checked as a record of its own first."""
-    parsed = _parse(wfdb, header, lines[0])
-    if parsed.n_sig * sum(parsed.seg_len) > _MOST_SAMPLES:
-        raise InvalidRecordError(f"too long: {sum(parsed.seg_len)} samples of {parsed.n_sig} leads")
-    for i, name in enumerate(parsed.seg_name):
-        if name == NO_SIGNAL:
-            continue
-        segment = header.with_name(f"{name}.hea")
-        inner = specification_lines(segment)
-        if segments(inner) is not None:
-            raise InvalidRecordError(f"{segment.name} is a segment and has segments itself")
-        if not "".join(units(inner)).isascii():
-            raise InvalidRecordError(f"{segment.name}: unit µV in a record of several segments")
-        if parsed.seg_len[i] > 0:  # a first segment of length 0 only describes the signals
-            _read_single(wfdb, segment, inner)
-    record = wfdb.rdrecord(str(header.with_suffix("")), physical=True, m2s=True)
-    keep = [i for i, unit in enumerate(record.units) if str(unit).lower() in MILLIVOLTS]
-    if not keep:
-        raise InvalidRecordError(f"no channel is a voltage: the units are {', '.join(set(record.units))}")
-    scale = np.array([MILLIVOLTS[record.units[i].lower()] for i in keep])
-    return WfdbRecord(
-        signal=(record.p_signal.T[keep] * scale[:, None]).astype(np.float32),
-        leads=_unique([record.sig_name[i] for i in keep]),
-        sampling_rate=float(record.fs),
-        digital=None,
-    )
+def _without_skew(x: np.ndarray, signal: Signal) -> np.ndarray:
+    """Samples at their own time: stored late, so that the last ones are missing."""
+    late = signal.skew * signal.per_frame
+    if late >= len(x):
+        raise InvalidRecordError(f"the skew of lead {signal.name} is {signal.skew} frames, longer than the record")
+    return np.concatenate([x[late:], np.full(late, np.nan)]) if late else x
 
 
-def _parse(wfdb: Any, header: Path, record_line: str) -> Any:
-    """Parse a header whose file names have been checked."""
+def _read_segments(header: Path, spec: Header) -> WfdbRecord:
+    """Read a record of several segments, each as a record of its own; leads that a segment lacks are missing there."""
+    assert spec.segments is not None
+    total = sum(length for _, length in spec.segments)
+    if len(spec.segments) < spec.announced and spec.length != total:
+        raise InvalidRecordError(f"{len(spec.segments)} of {spec.announced} segments are listed")
+    recorded = sum(length for name, length in spec.segments if name != NO_SIGNAL)
+    if total > _MOST_EMPTY * recorded + _FEW_SAMPLES:
+        raise InvalidRecordError(f"too long: {total} samples, of which {recorded} are in segments with a signal")
+    parts: list[tuple[int, int, WfdbRecord]] = []  # first frame, frames, signals
+    start = 0
+    for name, length in spec.segments:
+        if name != NO_SIGNAL and length > 0:  # a first segment of length 0 only describes the signals
+            parts.append((start, length, _segment(header, spec, name, length)))
+        start += length
+    if not parts:
+        raise InvalidRecordError("no segment holds a signal")
+    fastest = max(round(part.sampling_rate / spec.rate) for *_, part in parts)
+    leads = tuple(dict.fromkeys(lead for *_, part in parts for lead in part.leads))
+    signal = np.full((len(leads), total * fastest), np.nan, np.float32)
+    for first, length, part in parts:
+        values = _same_length([*part.signal, np.zeros(length * fastest)])[:-1] if part.signal.size else part.signal
+        rows = [leads.index(lead) for lead in part.leads]
+        signal[rows, first * fastest : (first + length) * fastest] = values
+    return WfdbRecord(signal=signal, leads=leads, sampling_rate=spec.rate * fastest, digital=None)
+
+
+def _segment(header: Path, spec: Header, name: str, length: int) -> WfdbRecord:
+    """Read one segment, of ``length`` frames."""
+    path = next((p for p in (header.with_name(f"{name}{end}") for end in (".hea", ".HEA")) if p.is_file()), None)
+    inner = parse_header(path or header.with_name(f"{name}.hea"))
+    if inner.segments is not None:
+        raise InvalidRecordError(f"{name}.hea is a segment and has segments itself")
+    if not np.isclose(inner.rate, spec.rate):
+        raise InvalidRecordError(f"segment {name} has {inner.rate:g} frames per second, the record {spec.rate:g}")
     try:
-        return wfdb.rdheader(str(header.with_suffix("")))
-    except Exception as error:  # regular expressions, int() and strptime of wfdb, each with its own exception
-        message = f"invalid header: {_one_line(error)}; its record line is {record_line[:80]!r}"
-        raise InvalidRecordError(message) from error
+        part = _read_single(header.with_name(f"{name}.hea"), inner)
+    except InvalidRecordError as error:
+        raise InvalidRecordError(f"segment {name}: {error}") from error
+    frames = part.signal.shape[1] * spec.rate / part.sampling_rate
+    if round(frames) != length:
+        raise InvalidRecordError(f"segment {name} has {frames:g} frames, the record says {length}")
+    return part
 
 
-def _check_size(path: Path, parsed: Any) -> None:
+def _check_size(path: Path, spec: Header) -> None:
     """Refuse a file shorter than announced, before memory for the announced length is allocated."""
-    channels = [i for i, name in enumerate(parsed.file_name) if name == path.name]
-    size, length = path.stat().st_size, parsed.sig_len or 0
+    signals = [signal for signal in spec.signals if signal.file == path.name]
+    size, length = path.stat().st_size, spec.length or 0
     if size == 0:
         raise InvalidRecordError(f"{path.name} is empty")
-    kind = parsed.fmt[channels[0]]
-    samples = length * sum(parsed.samps_per_frame[i] or 1 for i in channels)
-    needed = int(samples * _BYTES.get(kind, 0.0)) + (parsed.byte_offset[channels[0]] or 0)
+    kind = signals[0].format
+    samples = length * sum(signal.per_frame for signal in signals)
+    needed = int(samples * BYTES.get(kind, 0.0)) + signals[0].offset
     if size < needed:
         raise InvalidRecordError(f"{path.name} is truncated: {size} bytes, the header announces {needed}")
-    if kind not in _BYTES and samples > _MOST_SAMPLES:
+    if kind not in BYTES and samples > _MOST_SAMPLES:
         raise InvalidRecordError(f"{path.name} is too long: {samples} samples")
 
 
-def _check_sums(record: Any) -> None:
-    """Compare the samples with the header's checksums, unless the header has none (or zeros only)."""
-    if not any(record.checksum):
+def _check_sum(signal: Signal, stored: np.ndarray) -> None:
+    """Compare the samples as they are stored with the header's checksum, unless it has none (or 0)."""
+    if not signal.checksum:
         return
-    for name, written, found in zip(record.sig_name, record.checksum, record.calc_checksum(expanded=True)):
-        if written is not None and (written - found) % 65536:
-            raise InvalidRecordError(f"the checksum of lead {name} is {found}, the header says {written}")
+    found = int(stored.astype(np.int64).sum())
+    if (signal.checksum - found) % 65536:
+        found = (found + 32768) % 65536 - 32768
+        raise InvalidRecordError(f"the checksum of lead {signal.name} is {found}, the header says {signal.checksum}")
 
 
 def _same_length(channels: list[np.ndarray]) -> np.ndarray:
