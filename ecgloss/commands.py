@@ -96,7 +96,7 @@ def refuse_options_of_a_resumed_run(given: Namespace) -> None:
 
 def refuse_empty(options: Namespace) -> None:
     """Refuse empty paths: an unset shell variable must not stand for the current folder."""
-    for name in ("data", "out", "checkpoint", "resume", "table"):
+    for name in ("data", "out", "checkpoint", "resume", "table", "split"):
         if options.get(name) == "":
             raise UsageError(f"--{name} is empty")
 
@@ -314,7 +314,7 @@ def _source_options(config: Namespace) -> Any:
     from ecgloss.data.opening import SourceOptions
 
     leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
-    return SourceOptions(config.table, config.columns, config.units, config.source_rate, leads)
+    return SourceOptions(config.table, config.columns, config.units, config.source_rate, leads, config.split)
 
 
 def _say_notes(dataset: Any) -> None:

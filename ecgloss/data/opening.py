@@ -17,6 +17,7 @@ from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata
 from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
 from ecgloss.data.table import join_table
+from ecgloss.data.table_columns import parse_columns
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class SourceOptions:
         units: Units of an array: mV, uV or V.
         source_rate: Sampling rate of an array in Hz.
         leads: Names of the rows of an array, in order; default: the leads of the preprocessing.
+        split: A split file, or a column of the table (train, validation, test, or folds 1 to 10: 9 validates, 10
+            tests); default: that of pretraining where the data is the same, else a new one by patient.
     """
 
     table: str | None = None
@@ -36,6 +39,7 @@ class SourceOptions:
     units: str | None = None
     source_rate: float | None = None
     leads: tuple[str, ...] | None = None
+    split: str | None = None
 
 
 def open_dataset(
@@ -49,6 +53,7 @@ def open_dataset(
     units: str | None = None,
     source_rate: float | None = None,
     leads: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> EcgDataset:
     """Open recordings, converting them on first use.
 
@@ -64,6 +69,7 @@ def open_dataset(
         units: Of an array: mV, uV or V.
         source_rate: Sampling rate of an array in Hz.
         leads: Names of the rows of an array, in order; default: ``preprocessing.leads``.
+        split: A column of the table with the parts of a split; a file, which is not read here, is left alone.
 
     Returns:
         The dataset. Records that could not be used are in its ``skipped``.
@@ -84,7 +90,10 @@ def open_dataset(
     dataset = _open(source, preprocessing, arrays, cache_dir, progress)
     if table is None:
         return dataset
-    joined, notes = join_table(dataset, table, columns)
+    meanings = parse_columns(columns)
+    if split is not None and split != "all" and not Path(split).is_file():
+        meanings["split"] = split
+    joined, notes = join_table(dataset, table, meanings)
     joined.notes = notes
     return joined
 

@@ -68,7 +68,7 @@ class Split:
             "seed": self.seed,
             "fractions": list(self.fractions),
             "fingerprint": self.fingerprint,
-            "recordings": {name: part[i] for i, name in enumerate(self.names)},
+            "recordings": {name: part.get(i) for i, name in enumerate(self.names)},
         }
         write_json(path, content)
 
@@ -87,7 +87,7 @@ class Split:
             if raw["format"] != _FORMAT:
                 raise ValueError(f"format version is {raw['format']!r}, expected {_FORMAT}")
             parts = list(raw["recordings"].values())
-            if not set(parts) <= set(PARTS):
+            if not set(parts) <= {*PARTS, None}:
                 raise ValueError(f"unknown parts {sorted(set(map(str, parts)) - set(PARTS))}")
             train, validation, test = (np.flatnonzero([p == name for p in parts]) for name in PARTS)
             a, b, c = map(float, raw["fractions"])
@@ -147,6 +147,39 @@ class Split:
             )
         rest = np.setdiff1d(np.arange(len(groups)), np.concatenate([validation, test]))
         return replace(self, train=rest, validation=validation, test=test), overlap
+
+
+def split_as_said(dataset: EcgDataset, source: str) -> Split:
+    """A split that was made elsewhere.
+
+    Args:
+        dataset: The recordings.
+        source: ``"all"``: every recording trains; a file as :meth:`Split.save` writes it; or a column of a table, whose
+            parts the dataset has. A recording without a part is in none.
+
+    Raises:
+        ValueError: If it cannot be read, nothing trains, or a patient is in two parts.
+    """
+    names = tuple(dataset.index["name"].tolist())
+    if source == "all":
+        empty = np.zeros(0, np.int64)
+        return Split(np.arange(len(names)), empty, empty, 0, (1.0, 0.0, 0.0), dataset.fingerprint, names)
+    if dataset.parts is not None:
+        train, validation, test = (np.flatnonzero([p == name for p in dataset.parts]) for name in PARTS)
+        split = Split(train, validation, test, 0, (0.0, 0.0, 0.0), dataset.fingerprint, names)
+    elif Path(source).is_file():
+        split = Split.load(source).align(dataset)
+    else:
+        raise ValueError(f"split {source} is no file, and no column of a table (--table); or say all")
+    groups = dataset.index["group"].to_numpy()
+    where: dict[str, str] = {}
+    for part in PARTS:
+        for group in set(groups[getattr(split, part)].tolist()):
+            if where.setdefault(group, part) != part:
+                raise ValueError(f"split {source}: patient {group} is in {where[group]} and in {part}")
+    if not len(split.train):
+        raise ValueError(f"split {source}: no recording trains")
+    return split
 
 
 def split_by_patient(

@@ -24,6 +24,7 @@ from ecgloss.data.table_cells import (
     label_cell,
     number_cell,
     number_key,
+    part_cell,
     record_key,
     sex_cell,
     truth_cell,
@@ -50,7 +51,8 @@ def join_table(
         columns: Meaning to heading, ``{"record": "file", "risk": "my_score"}`` or ``"record=file,risk=my_score"``;
             other headings are recognised, see :data:`ecgloss.data.table_columns.RECOGNISED`. ``label:TASK`` makes a
             classification task (cells 1 / 0, or names separated by ``;``), ``value:TASK`` and ``risk`` a regression
-            task. Cholesterol is in mmol/L, or ``total_chol:mg/dL``.
+            task, ``split`` the parts of a split (train, validation, test, or folds 1 to 10). ``age=none`` leaves a
+            column out. Cholesterol is in mmol/L, or ``total_chol:mg/dL``.
 
     Returns:
         The dataset with what the table says, and sentences for the user: which columns were used for what, how many
@@ -72,8 +74,14 @@ def join_table(
     joined._labels = [dict(found) for found in dataset._labels]
     joined._values = [dict(found) for found in dataset._values]
     for column in used:
-        if column.kind != "record" and column is not by:
+        if column.kind == "record" or column is by:
+            continue
+        try:
             _fill(joined, column, frame[column.heading].tolist(), rows, path)
+        except ValueError as error:
+            if column not in recognised:
+                raise
+            raise ValueError(f"{error}; to leave the column out, --columns {column.kind}=none") from error
     if any(column.kind == "patient" and column is not by for column in used):
         old, new = dataset.index["group"].tolist(), joined.index["patient"].tolist()
         joined.index["group"] = join_groups(old, [f"{path.name}:{p}" if r >= 0 else None for p, r in zip(new, rows)])
@@ -171,6 +179,8 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
             labels.pop(column.name, None)
             if cell:
                 labels[column.name] = label_cell(cell, column.name)
+    elif column.kind == "split":
+        dataset.parts = [part_cell(cell, where) for cell in chosen]
     elif column.kind == "age":
         _set(dataset, "age", [None if not cell else age_cell(cell, where) for cell in chosen])
     elif column.kind == "sex":

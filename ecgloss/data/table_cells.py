@@ -8,6 +8,8 @@ from ecgloss.data.wfdb.fields import parse_age, parse_sex
 
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"})
 TRUE, FALSE = frozenset({"1", "1.0", "true", "yes", "y"}), frozenset({"0", "0.0", "false", "no", "n"})
+_PARTS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
+_PARTS |= dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
 _EXTENSIONS = frozenset({".hea", ".dat", ".mat", ".npy", ".csv", ".tsv", ".edf", ".h5"})
 
 
@@ -76,6 +78,23 @@ def truth_cell(cell: str, where: str) -> bool:
     if cell.lower() not in TRUE | FALSE:
         raise ValueError(f"{where}: {_shown(cell)} is neither yes nor no; write 1 or 0, yes or no, or leave it empty")
     return cell.lower() in TRUE
+
+
+def part_cell(cell: str, where: str) -> str | None:
+    """``"train"``, ``"validation"``, ``"test"``, None for an empty cell; of folds, 9 validates and 10 tests.
+
+    Example:
+        >>> [part_cell(cell, "") for cell in ("Training", "dev", "10", "9.0", "3", "")]
+        ['train', 'validation', 'test', 'validation', 'train', None]
+    """
+    if not cell:
+        return None
+    word = number_key(cell.lower())
+    if word in {str(fold) for fold in range(1, 11)}:
+        return {"9": "validation", "10": "test"}.get(word, "train")
+    if word not in _PARTS:
+        raise ValueError(f"{where}: {_shown(cell)} is no part of a split; write train, validation or test, or 1 to 10")
+    return _PARTS[word]
 
 
 def label_cell(cell: str, task: str) -> list[str]:

@@ -20,6 +20,7 @@ RECOGNISED = {
 }
 #: Units other than mmol/L that a cholesterol may have, as in ``total_chol:mg/dL=tc``, and their factors to mmol/L.
 CHOLESTEROL_UNITS = {"mmol/L": 1.0, "mg/dL": 1 / 38.67}
+NONE = "none"  # as a heading: no column, though one would be recognised
 _FREE = ("label", "value", "risk")  # one task per column: label:af=af, value:ef=lvef, risk=my_score or risk:mine=score
 
 
@@ -85,9 +86,13 @@ def columns_of(headings: Sequence[str], given: str | Mapping[str, str] | None) -
         >>> named, recognised = columns_of(["file", "Age", "my_score", "note"], "risk=my_score")
         >>> [str(column) for column in named], [str(column) for column in recognised]
         (['risk = my_score'], ['record = file', 'age = Age'])
+        >>> columns_of(["file", "Age"], "age=none")[1]
+        [Column(kind='record', name='', heading='file', factor=1.0)]
     """
-    named = [_given(meaning, heading, headings) for meaning, heading in parse_columns(given).items()]
-    taken = {column.kind for column in named}
+    meanings = parse_columns(given)
+    absent = {meaning for meaning, heading in meanings.items() if heading == NONE and heading not in headings}
+    named = [_given(meaning, heading, headings) for meaning, heading in meanings.items() if meaning not in absent]
+    taken = {column.kind for column in named} | absent
     used = {column.heading for column in named}
     recognised = []
     for kind, words in RECOGNISED.items():
@@ -113,8 +118,8 @@ def _given(meaning: str, heading: str, headings: Sequence[str]) -> Column:
         if detail not in CHOLESTEROL_UNITS:
             raise ValueError(f"columns: the unit of {kind} must be {' or '.join(CHOLESTEROL_UNITS)}; got {detail}")
         return Column(kind, "", heading, CHOLESTEROL_UNITS[detail])
-    if kind not in RECOGNISED or colon:
-        known = ", ".join([*RECOGNISED, "label:TASK", "value:TASK", "risk"])
+    if kind not in (*RECOGNISED, "split") or colon:
+        known = ", ".join([*RECOGNISED, "label:TASK", "value:TASK", "risk", "split"])
         raise ValueError(f"columns: {meaning} must be one of {known}")
     return Column(kind, "", heading)
 

@@ -15,7 +15,7 @@ from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.splits import Split, split_by_patient
+from ecgloss.data.splits import Split, split_as_said, split_by_patient
 from ecgloss.evaluate.embed import embed
 from ecgloss.evaluate.metrics import main_metric
 from ecgloss.evaluate.probe import ProbeResult, linear_probe
@@ -172,7 +172,8 @@ def evaluate_linear(
         progress=progress,
         **vars(source or SourceOptions()),
     )
-    split, origin = matching_split(folder, card, dataset)
+    asked = None if source is None else source.split
+    split, origin = matching_split(folder, card, dataset, asked)
     targets = task_targets(dataset, task, region=region)
     n_train = int(np.isin(targets.rows, split.train).sum())
     n_labels = None if label_fraction == 1 else max(2, round(label_fraction * n_train))
@@ -207,18 +208,22 @@ def evaluate_linear(
     )
 
 
-def matching_split(checkpoint: Path, card: EncoderCard, dataset: EcgDataset) -> tuple[Split, str]:
-    """The split of pretraining for the same data, else a new one; and a sentence that says which it is.
+def matching_split(
+    checkpoint: Path, card: EncoderCard, dataset: EcgDataset, asked: str | None = None
+) -> tuple[Split, str]:
+    """The split that was asked for, that of pretraining for the same data, else a new one; and which it is, in words.
 
     Patients whom the encoder was trained on, in whatever copy of their recordings, leave validation and test.
     """
     path = checkpoint.parent.parent / "split.json"
     before = Split.load(path) if path.is_file() else None
-    if before is not None and card.data["fingerprint"] == dataset.fingerprint:
+    if asked is None and before is not None and card.data["fingerprint"] == dataset.fingerprint:
+        if not len(before.test):
+            raise ValueError(f"{checkpoint} was trained on all of {dataset.source}; evaluate on other data")
         return before.align(dataset), "that of pretraining"
     seed = int(card.training.get("seed", 0))
-    split = split_by_patient(dataset, seed=seed)
-    origin = f"new, by patient, seed {seed}: other data than in pretraining"
+    split = split_by_patient(dataset, seed=seed) if asked is None else split_as_said(dataset, asked)
+    origin = f"new, by patient, seed {seed}: other data than in pretraining" if asked is None else f"that of {asked}"
     seen = _trained_on(checkpoint, card, dataset, before)
     if not seen.any():
         return split, origin

@@ -14,7 +14,15 @@ from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
 from ecgloss.models.registry import check_model
 from ecgloss.train.methods import METHODS, MethodOptions
 
-_LATER = {"in_channels", "table", "columns", "units", "source_rate", "risk"}  # options that a config.json may lack
+_LATER = {
+    "in_channels",
+    "table",
+    "columns",
+    "units",
+    "source_rate",
+    "split",
+    "risk",
+}  # options that a config.json may lack
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class InputOptions:
         columns: What its columns mean, as record=file,patient=pid,risk=my_score; other headings are recognised.
         units: Units of data that is an array (.npy, .npz): mV, uV or V.
         source_rate: Sampling rate in Hz of data that is an array.
+        split: A split file, such as split.json of another run; a column of the table (train, validation, test, or folds
+            1 to 10: 9 validates, 10 tests); or all, to train on every recording. Default: a new one by patient.
         risk: Risk that clef compares: score2, or regression tasks of the data or its table, separated by commas.
         region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
             very_high.
@@ -82,6 +92,7 @@ class InputOptions:
     columns: str | dict[str, str] | None = None
     units: str | None = None
     source_rate: float | None = None
+    split: str | None = None
     risk: str = "score2"
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
     seconds: float = 10.0

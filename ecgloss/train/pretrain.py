@@ -93,6 +93,7 @@ def pretrain(
         columns=config.columns,
         units=config.units,
         source_rate=config.source_rate,
+        split=config.split,
     )
     split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecgloss._files import read_json, write_json
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.splits import Split, split_by_patient
+from ecgloss.data.splits import Split, split_as_said, split_by_patient
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.config import PretrainConfig
 
@@ -54,7 +54,8 @@ def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bo
     path = run / SPLIT
     if resume and path.is_file():
         return Split.load(path).align(dataset)
-    split = split_by_patient(dataset, seed=config.seed)
+    new = config.split is None
+    split = split_by_patient(dataset, seed=config.seed) if new else split_as_said(dataset, str(config.split))
     if len(split.train) < 2:
         raise ValueError(f"{config.data}: {len(split.train)} training recordings, a contrastive loss needs at least 2")
     return split

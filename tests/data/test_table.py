@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from ecgloss._files import read_json
+from ecgloss.cli import main
 from ecgloss.data import from_arrays, open_dataset, split_by_patient
+from ecgloss.data.splits import split_as_said
 from ecgloss.data.table_columns import columns_of, parse_columns
 
 N = 8
@@ -196,3 +201,69 @@ def test_columns_can_be_a_mapping_and_headings_are_recognised_in_any_spelling():
     named, recognised = columns_of(["ECG ID", "Patient_ID", "HDL-C", "systolic BP"], None)
     assert named == []
     assert [c.kind for c in recognised] == ["record", "patient", "sbp", "hdl_chol"]
+
+
+# Splits
+
+
+@pytest.mark.parametrize("words", [["train", "Training", "VAL", "test"], [1, 8, 9, 10]])
+def test_a_column_gives_the_parts_of_a_split_and_the_rest_is_in_none(join, words):
+    found = join("record,part\n" + "".join(f"{i},{word}\n" for i, word in enumerate(words)), {"split": "part"})
+    split = split_as_said(found, "part")
+    assert [split.train.tolist(), split.validation.tolist(), split.test.tolist()] == [[0, 1], [2], [3]]
+
+
+def test_a_split_survives_its_file_with_recordings_that_are_in_no_part(join, tmp_path):
+    found = join("record,part\n0,train\n1,test\n2,validation\n", "split=part")
+    split = split_as_said(found, "part")
+    split.save(tmp_path / "split.json")
+    again = split_as_said(from_other(found), str(tmp_path / "split.json"))
+    assert [x.tolist() for x in (again.train, again.validation, again.test)] == [[0], [2], [1]]
+
+
+def from_other(dataset):
+    """The same recordings without the table's parts."""
+    other = copy(dataset)
+    other.parts = None
+    return other
+
+
+def test_everything_can_be_trained_on(dataset):
+    split = split_as_said(dataset, "all")
+    assert split.train.tolist() == list(range(N))
+    assert not len(split.validation) + len(split.test)
+
+
+def test_a_patient_in_two_parts_and_a_split_from_nowhere_are_refused(join, dataset):
+    found = join("record,patient,part\n0,a,train\n1,a,test\n2,b,validation\n", "split=part")
+    with pytest.raises(ValueError, match=r"split part: patient \S+ is in train and in test"):
+        split_as_said(found, "part")
+    with pytest.raises(ValueError, match="split nowhere is no file, and no column of a table"):
+        split_as_said(dataset, "nowhere")
+    with pytest.raises(ValueError, match="split part: no recording trains"):
+        split_as_said(join("record,part\n0,test\n", "split=part"), "part")
+    with pytest.raises(ValueError, match="'somewhere' is no part of a split"):
+        join("record,part\n0,somewhere\n", "split=part")
+
+
+def test_a_column_that_would_be_recognised_can_be_left_out(join):
+    with pytest.raises(ValueError, match=r"'7' is not a sex.*; to leave the column out, --columns sex=none"):
+        join("record,sex\n0,7\n")
+    assert join("record,sex\n0,7\n", "sex=none").index["sex"].isna().all()
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_folds_of_ptbxl_from_its_own_table(real_data, tmp_path, capsys):
+    folder = real_data("ptbxl")
+    source = ["--data", str(folder), "--table", str(folder / "ptbxl_database.csv"), "--cache", str(tmp_path / "c")]
+    source += ["--columns", "record=filename_lr,sex=none,age=none,patient=none", "--split", "strat_fold"]
+    run = ["--loss", "simclr", "--sampling_rate", "100", "--seconds", "3", "--epochs", "1"]
+    run += ["--out", str(tmp_path / "run")]
+    assert main(["pretrain", *source, *run]) == 0
+    said = read_json(tmp_path / "run" / "split.json")["recordings"]
+    table = pd.read_csv(folder / "ptbxl_database.csv").set_index("filename_lr")["strat_fold"]
+    expected = {9: "validation", 10: "test"}
+    assert all(part == expected.get(table[name], "train") for name, part in said.items())
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "run"), *source, "--task", "superdiagnostic"]) == 0
+    capsys.readouterr()
