@@ -9,6 +9,7 @@ import copy
 import hashlib
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -107,9 +108,13 @@ def read_frame(path: Path) -> pd.DataFrame:
             with path.open(encoding="utf-8-sig") as file:
                 first = file.readline()
             separator = max(",;\t|", key=first.count)
-            frame = pandas.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows with more cells than headings
+                frame = pandas.read_csv(
+                    path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+                )
+    except pandas.errors.ParserWarning as error:
+        raise ValueError(f"cannot read the table {path}: some row has more cells than there are headings") from error
     except OSError as error:
         raise ValueError(f"cannot read the table {path}: {error.strerror or error}") from error
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors

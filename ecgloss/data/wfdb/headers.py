@@ -15,6 +15,7 @@ from pathlib import Path
 _SEGMENTS = re.compile(r"[-\w]+/\d+")
 #: WFDB's name for "no signal here".
 NO_SIGNAL = "~"
+_LONGEST_NAME = 255  # of a file, in bytes: a longer one is an error of the system's
 
 
 class InvalidRecordError(ValueError):
@@ -76,7 +77,7 @@ def inside(folder: Path, relative: str) -> Path:
         relative: A path as written in a table.
 
     Raises:
-        InvalidRecordError: If the path is empty, absolute or contains ``..``.
+        InvalidRecordError: If the path is empty, absolute, contains ``..``, or a name is too long for a file.
 
     Example:
         >>> inside(Path("db"), "records100/1_lr").as_posix()
@@ -86,6 +87,8 @@ def inside(folder: Path, relative: str) -> Path:
     absolute = parts[0] == "" or parts[0].startswith("~") or ":" in relative
     if absolute or ".." in parts or "\0" in relative:
         raise InvalidRecordError(f"file name {relative!r} leads outside the folder of the dataset")
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        raise InvalidRecordError(f"file name {relative[:40]!r}... is longer than {_LONGEST_NAME} bytes")
     return folder / relative
 
 
