@@ -113,9 +113,11 @@ def _embed_parser(jsonargparse: Any) -> ArgumentParser:
 
 
 def _embed(config: Namespace) -> int:
+    import numpy as np
+
     from ecgloss.data.opening import open_dataset
     from ecgloss.data.preprocess import Preprocessing
-    from ecgloss.evaluate.embed import embed, write_embeddings
+    from ecgloss.evaluate.embed import embed, rows_with_leads, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
 
     _check_device(config.device)
@@ -130,9 +132,13 @@ def _embed(config: Namespace) -> int:
         **vars(_source_options(config)),
     )
     _say_notes(dataset)
-    embeddings = embed(model, dataset, lead=config.lead or "I", leads=leads, seconds=card.seconds, device=config.device)
-    write_embeddings(config.out, dataset, embeddings)
+    lead = config.lead or "I"
+    rows, left_out = rows_with_leads(dataset, np.arange(len(dataset)), lead, leads)
+    embeddings = embed(model, dataset, lead=lead, leads=leads, seconds=card.seconds, rows=rows, device=config.device)
+    write_embeddings(config.out, dataset, embeddings, rows.tolist())
     _say_skipped(dataset)
+    if left_out:
+        print(left_out, file=sys.stderr)
     print(f"{len(embeddings)} embeddings of width {embeddings.shape[1]}: {config.out}")
     return 0
 

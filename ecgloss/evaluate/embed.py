@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ecgloss._extras import require
 from ecgloss._files import replacing
 from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.recording import normalise_lead
 from ecgloss.data.window import cut, standardise
 from ecgloss.models.encoder import Encoder
 
@@ -83,6 +84,33 @@ def _inputs(
         absent = ", ".join(x for x in leads if x not in has)
         raise ValueError(f"{len(lacking)} of {len(rows)} recordings lack leads of the encoder: {name} has no {absent}")
     return [[tuple(leads)] for _ in rows]
+
+
+def rows_with_leads(
+    dataset: EcgDataset, rows: NDArray[np.int64], lead: str, leads: Sequence[str] | None
+) -> tuple[NDArray[np.int64], str]:
+    """The recordings that have the leads to embed, and a sentence on those that have not; empty if there are none.
+
+    Args:
+        dataset: The recordings.
+        rows: (n,) positions.
+        lead: The lead to embed, or ``"all"``.
+        leads: Of an encoder that sees several leads at once; then ``lead`` is not used.
+
+    Raises:
+        ValueError: If no recording has them, naming those that the first has.
+    """
+    wanted = set(leads or (() if lead == ALL_LEADS else (normalise_lead(lead),)))
+    has = np.array([wanted <= set(dataset.leads(int(i))) for i in rows], np.bool_)
+    if has.all():
+        return rows, ""
+    first = int(rows[np.flatnonzero(~has)[0]])
+    absent = ", ".join(x for x in leads or (lead,) if normalise_lead(x) not in dataset.leads(first))
+    name = dataset.index["name"].iloc[first]
+    if not has.any():
+        shown = ", ".join(dataset.leads(first))
+        raise ValueError(f"no recording has the leads to embed: {name} has no {absent}; its leads are {shown}")
+    return rows[has], f"{(~has).sum()} of {len(rows)} recordings are left out: they lack leads ({name} has no {absent})"
 
 
 def write_embeddings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, split_as_said, split_by_patient
-from ecgloss.evaluate.embed import embed
+from ecgloss.evaluate.embed import embed, rows_with_leads
 from ecgloss.evaluate.metrics import main_metric
 from ecgloss.evaluate.probe import ProbeResult, linear_probe
 from ecgloss.evaluate.probe_data import REGRESSION, Part
@@ -175,6 +175,10 @@ def evaluate_linear(
     asked = None if source is None else source.split
     split, origin = matching_split(folder, card, dataset, asked)
     targets = task_targets(dataset, task, region=region)
+    usable, left_out = rows_with_leads(dataset, targets.rows, lead, leads)
+    if left_out:
+        targets = replace(targets, rows=usable, values=targets.values[np.isin(targets.rows, usable)])
+        dataset.notes.append(left_out)
     n_train = int(np.isin(targets.rows, split.train).sum())
     n_labels = None if label_fraction == 1 else max(2, round(label_fraction * n_train))
     encoders = {RANDOM: fresh_encoder(card, model, seed), TRAINED: trained}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import wfdb
+from pyarrow import parquet
 
 from ecgloss._files import read_json
 from ecgloss.cli import main
@@ -147,3 +149,37 @@ def test_an_unknown_risk_says_where_one_comes_from(tmp_path, capsys):
     assert "no regression task 'mine'" in said
     assert "--columns risk=HEADING" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_recordings_that_lack_leads_are_left_out_and_counted(tmp_path, capsys):
+    """In training, in embeddings and in evaluation; WFDB records of two and of one lead."""
+    (tmp_path / "db").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        names = ["I", "II"] if i % 5 else ["II"]
+        wfdb.wrsamp(
+            f"r{i:02d}",
+            fs=100,
+            units=["mV"] * len(names),
+            sig_name=names,
+            p_signal=rng.normal(0, 0.3, (600, len(names))),
+            fmt=["16"] * len(names),
+            write_dir=str(tmp_path / "db"),
+        )
+    (tmp_path / "t.csv").write_text("record,af\n" + "\n".join(f"r{i:02d},{i % 2}" for i in range(30)))
+    source = ["--data", str(tmp_path / "db"), "--table", str(tmp_path / "t.csv"), "--columns", "label:af=af"]
+    source += ["--cache", str(tmp_path / "cache")]
+    run = ["--loss", "simclr", "--in_channels", "2", "--leads", "I,II", "--sampling_rate", "100", "--seconds", "3"]
+    run += ["--epochs", "1", "--batch_size", "8", "--out", str(tmp_path / "run")]
+    assert main(["pretrain", *source, *run]) == 0
+    assert "training recordings are left out: they lack some of I" in capsys.readouterr().err
+    where = ["--checkpoint", str(tmp_path / "run"), *source]
+    assert main(["embed", *where, "--out", str(tmp_path / "z.parquet")]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("24 embeddings")
+    assert "6 of 30 recordings are left out: they lack leads (r00 has no I)" in said.err
+    names = parquet.read_table(tmp_path / "z.parquet")["record"].to_pylist()
+    assert names == [f"r{i:02d}" for i in range(30) if i % 5]
+    assert main(["evaluate", *where, "--task", "af"]) == 0
+    assert "6 of 30 recordings are left out" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def evaluation(trained: Result, cache: str) -> Evaluation:
 
 
 def test_a_lead_that_is_not_there_is_an_error_that_lists_the_leads(trained, cache):
-    with pytest.raises(ValueError, match=r"has no lead 'V9'; its leads are I, II, III"):
+    with pytest.raises(ValueError, match=r"has no V9; its leads are I, II, III"):
         evaluate(trained, cache, lead="V9")
 
 
