@@ -14,7 +14,8 @@ from ecgloss.data import Preprocessing, open_dataset
 from ecgloss.data.wfdb import InvalidRecordError, find_headers, read_record
 from ecgloss.data.wfdb.headers import record_name
 
-CASES = Path(os.environ.get("ECGLOSS_TEST_CASES", Path(__file__).resolve().parents[3] / "shared" / "cases")) / "data"
+DATA = Path(os.environ.get("ECGLOSS_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+CASES = DATA.parent / "cases" / "data"
 COUNTS = np.stack([np.arange(-500, 500), np.arange(500, -500, -1)]).astype("<i2")
 LINE = "r.dat 16 200(0)/mV 16 0 {} 0 0 {}"
 
@@ -212,7 +213,7 @@ def test_linked_folders_are_mentioned_and_upper_case_headers_read(record, tmp_pa
 def test_handed_over_cases_have_the_right_millivolts(case):
     """To half a quantisation step of 200 counts per mV."""
     if case == "none":
-        pytest.skip(f"no cases at {CASES} (set ECGLOSS_TEST_CASES)")
+        pytest.skip(f"no cases at {CASES} (beside the folder of ECGLOSS_TEST_DATA)")
     folder = CASES / case
     truth = json.loads((folder / "truth" / "truth.json").read_text())
     names = {name.replace("/", "_"): name for name in truth}

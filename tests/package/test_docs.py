@@ -154,7 +154,7 @@ def test_the_commands_on_own_data_run_on_the_data_that_the_page_makes(folder, ca
     for block in blocks(REPOSITORY / "docs" / "own_data.md"):
         if block.language == "python":
             exec(compile(block.code, "own_data.md", "exec"), names)
-        for words in commands(block) if block.language == "bash" else ():
+        for words in commands(block) if block.language == "bash" and block.runs else ():
             assert cli.main(words) == 0, words
             done += 1
     assert done == 3
