@@ -192,6 +192,24 @@ def test_pipes_named_like_headers_or_signals_are_not_waited_for(record, tmp_path
         read_record(header)
 
 
+def test_a_signal_behind_a_link_is_read_only_beside_its_header_or_in_its_repository(record, tmp_path):
+    header = record()
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "r.hea").write_text(header.read_text())
+    (tmp_path / "db" / "r.dat").symlink_to(tmp_path / "r.dat")
+    with pytest.raises(InvalidRecordError, match=r"r\.dat is a link that leads outside the folder of the record"):
+        read_record(tmp_path / "db" / "r.hea")
+    (tmp_path / "db" / "r.hea").unlink()
+    (tmp_path / "db" / "r.hea").symlink_to(header)  # a folder of links to whole records
+    assert_right(tmp_path / "db" / "r.hea")
+    (tmp_path / "repository" / "a").mkdir(parents=True)
+    (tmp_path / "repository" / ".git" / "annex").mkdir(parents=True)
+    (tmp_path / "r.dat").rename(tmp_path / "repository" / ".git" / "annex" / "key")
+    (tmp_path / "repository" / "a" / "r.hea").write_text(header.read_text())
+    (tmp_path / "repository" / "a" / "r.dat").symlink_to("../.git/annex/key")
+    assert_right(tmp_path / "repository" / "a" / "r.hea")
+
+
 def test_linked_folders_are_mentioned_and_upper_case_headers_read(record, tmp_path):
     record()
     header = tmp_path / "r.hea"
