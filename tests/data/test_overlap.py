@@ -54,6 +54,7 @@ def test_a_lead_is_enough_and_a_flat_recording_is_like_nothing(cohort, tmp_path)
 
 
 @pytest.mark.real_data
+@pytest.mark.exhaustive
 def test_ptbxl_at_100_hz_is_known_again_at_500_hz_and_georgia_is_not(real_data, tmp_path):
     def opened(name: str, rate: float):
         folder = real_data(name)

@@ -253,7 +253,7 @@ def test_a_column_that_would_be_recognised_can_be_left_out(join):
 
 
 @pytest.mark.real_data
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_folds_of_ptbxl_from_its_own_table(real_data, tmp_path, capsys):
     folder = real_data("ptbxl")
     source = ["--data", str(folder), "--table", str(folder / "ptbxl_database.csv"), "--cache", str(tmp_path / "c")]

@@ -99,7 +99,7 @@ def test_every_form_of_a_right_header_gives_the_right_millivolts(record, change)
     ],
 )
 def test_a_field_that_is_not_understood_is_named_and_becomes_no_lead(record, change, reason):
-    with pytest.raises(InvalidRecordError, match=r"^invalid header: ") as caught:
+    with pytest.raises(InvalidRecordError, match=r"^r\.hea: invalid header: ") as caught:
         read_record(record((change, reason)))
     assert "\n" not in str(caught.value)
 

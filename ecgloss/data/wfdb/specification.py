@@ -101,6 +101,14 @@ def parse_header(path: Path) -> Header:
     lines = [line for line in lines if line]
     if not lines:
         raise InvalidRecordError(f"{path.name} is empty")
+    try:
+        return _parsed(lines)
+    except InvalidRecordError as error:
+        raise InvalidRecordError(f"{path.name}: {error}") from None
+
+
+def _parsed(lines: list[str]) -> Header:
+    """The header of lines without comments, at least one."""
     fields = lines[0].split()
     match = _RECORD.fullmatch(fields[0])
     if match is None:
