@@ -57,7 +57,7 @@ ifeq ($(shell uname -s),Linux)
 test: $(VENV)/.installed-test
 	$(IN_TWO) test-python test-triton
 test-full: $(VENV)/.installed-test
-	$(IN_TWO) test-compiled-full test-interpreted-full test-python-full test-older-compiled test-older-interpreted
+	$(IN_TWO) test-python-full test-compiled-full test-older-interpreted test-interpreted-full test-older-compiled
 else
 test: test-python
 test-full: test-python-full
@@ -89,12 +89,12 @@ test-interpreted-full: .venv-triton-$(TRITON)/.installed
 test-compiled-full: .venv-triton-$(TRITON)/.installed
 	$(call compiled,$(TRITON),exhaustive,)
 
-# The older version interprets every rule and op, without the hard numbers, and compiles for the GPUs most in use.
+# The older version interprets every rule and op, without the hard numbers, and compiles for sm90.
 test-older-interpreted: .venv-triton-$(OLDER_TRITON)/.installed
 	$(call interpreted,$(OLDER_TRITON),,triton and (test_triton_ops or test_triton_buffers or every_rule or half_precision\
 		or family))
 test-older-compiled: .venv-triton-$(OLDER_TRITON)/.installed
-	$(call compiled,$(OLDER_TRITON),,not sm89 and not sm100 and not gfx942)
+	$(call compiled,$(OLDER_TRITON),,not sm80 and not sm89 and not sm100 and not gfx942)
 
 # Compiling a thousand kernels takes all cores, where pytest-xdist is there to use them; a kernel may hang, which
 # pytest-timeout ends. The interrupt comes in time to read the failures found by then within ten minutes.
