@@ -51,6 +51,14 @@ def test_every_card_cites_and_licenses_its_data():
         assert card.licence
         assert card.defects
         assert card.tasks
+        assert card.download
+        assert "doi:" in card.citation
+
+
+def test_overlaps_name_cards_and_hold_both_ways():
+    overlaps = {card.name: set(card.overlaps) for card in CARDS}
+    for name, others in overlaps.items():
+        assert all(name in overlaps[other] for other in others), name
 
 
 # PTB-XL
@@ -391,6 +399,7 @@ def test_tables_of_ptbxl_as_spreadsheets_and_pandas_save_them(write_record, data
     (recording,) = recordings.values()
     assert recording.metadata.labels["superdiagnostic"] == ("MI",)
     assert recording.metadata.labels["rhythm"] == ("SR",)
+    assert recording.metadata.labels["all"] == ("IMI", "SR")
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,16 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
             "like one of MIMIC's (p10000032); every other record counts as a patient of its own unless its signal is "
             "a duplicate.",
         ),
+        recognised_by="any other folder",
+        download="",
         matches=lambda folder: True,
         entries=entries,
         extra_files=extra_files,
+        notes=(
+            "Age and sex are taken from the header comments, if they are in one of the usual forms.",
+            "Sub-folders that hold a database with a card are read with that card, so one folder may hold several "
+            "databases; no labels are mapped between databases.",
+        ),
     )
 
 
