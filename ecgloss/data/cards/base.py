@@ -126,3 +126,14 @@ def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool])
             if not any(test(read_comments(Path(root, header))) for header in headers[:SOME]):
                 return False
     return found
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """Return the visible sub-folders in a fixed order; links are not followed.
+
+    Example:
+        >>> sub_folders(Path(__file__).parent / "no such folder")
+        []
+    """
+    children = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in children if path.is_dir() and not path.is_symlink() and path.name[0] != ".")

@@ -110,7 +110,7 @@ CARD = DatabaseCard(
     matches=_matches,
     entries=_entries,
     extra_files=diagnosis_tables,
-    overlaps=("ptbxl", "ptbdb"),
+    overlaps=("ptbxl", "ptbdb", "ecg-arrhythmia", "cpsc2018", "incartdb"),
     notes=(
         "SNOMED CT codes are replaced by abbreviations if dx_mapping_scored.csv or dx_mapping_unscored.csv is in the "
         "folder, its parent or its grandparent; codes not in these tables stay as they are.",

@@ -43,7 +43,7 @@ class Annotations:
         changes = [(k, _rhythm(note)) for k, note in enumerate(self.notes) if note[:1] in ("(", ")")]
         samples = self.samples[[k for k, _ in changes]] if changes else np.zeros(0, int)
         names = [name for _, name in changes]
-        first, last = np.searchsorted(samples, start, "right"), np.searchsorted(samples, stop)
+        first, last = int(np.searchsorted(samples, start, "right")), int(np.searchsorted(samples, stop))
         return tuple(sorted({*names[max(first - 1, 0) : first], *names[first:last]} - {""}))
 
 
