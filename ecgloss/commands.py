@@ -278,6 +278,36 @@ def _features(config: Namespace) -> int:
     return 0
 
 
+def _data_parser(jsonargparse: Any) -> ArgumentParser:
+    from typing import Literal
+
+    parser = _new(
+        jsonargparse,
+        "List the databases that have a card, or show everything that is known of one.",
+        "ecgloss data describe ptbxl",
+    )
+    parser.add_argument("action", type=Literal["list", "describe"], help="list: a line each; describe: one in full.")
+    parser.add_argument("name", type=str, nargs="?", default=None, help="Database to describe, as list shows it.")
+    return parser
+
+
+def _data(config: Namespace) -> int:
+    from ecgloss.data.cards import CARDS
+    from ecgloss.data.cards.describe import describe, table_of
+
+    names = [card.name for card in CARDS]
+    if config.action == "list":
+        if config.name is not None:
+            raise UsageError(f"data list takes no name, got {config.name!r}; use: ecgloss data describe {config.name}")
+        print(table_of(CARDS))
+        return 0
+    if config.name not in names:
+        what = "data describe needs a name" if config.name is None else f"no database is called {config.name!r}"
+        raise UsageError(f"{what}; choose one of {', '.join(names)}")
+    print(describe(CARDS[names.index(config.name)]))
+    return 0
+
+
 def _info_parser(jsonargparse: Any) -> ArgumentParser:
     return _new(jsonargparse, "Show what is installed and usable on this machine.", "ecgloss info")
 
@@ -372,5 +402,6 @@ COMMANDS: dict[str, tuple[Callable[[Any], ArgumentParser], Callable[[Any], int]]
     "evaluate": (_evaluate_parser, _evaluate),
     "cache": (_cache_parser, _cache),
     "features": (_features_parser, _features),
+    "data": (_data_parser, _data),
     "info": (_info_parser, show_info),
 }

@@ -99,7 +99,7 @@ CARD = DatabaseCard(
         "The table of features has many rows per person and no waveforms; it is not read.",
     ),
     recognised_by="`participants.tsv` beside `measurements_auscultatory.tsv` or `measurements_oscillometric.tsv`",
-    download="https://doi.org/10.5281/zenodo.19099166, after signing its agreement",
+    download="https://doi.org/10.5281/zenodo.19099166 (after signing its agreement)",
     matches=_matches,
     entries=_entries,
     notes=(

@@ -103,7 +103,7 @@ def physionet(version: str, *, credentialed: bool = False) -> str:
     account = "--user NAME --ask-password " if credentialed else ""
     command = f"wget {account}-r -N -c -np https://physionet.org/files/{version}/"
     where = f"https://physionet.org/content/{version}/"
-    return f"{command} after signing its agreement at {where}" if credentialed else command
+    return f"{command} (after signing its agreement at {where})" if credentialed else command
 
 
 def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool]) -> bool:
