@@ -279,15 +279,13 @@ def _features(config: Namespace) -> int:
 
 
 def _data_parser(jsonargparse: Any) -> ArgumentParser:
-    from typing import Literal
-
     parser = _new(
         jsonargparse,
         "List the databases that have a card, or show everything that is known of one.",
         "ecgloss data describe ptbxl",
     )
-    parser.add_argument("action", type=Literal["list", "describe"], help="list: a line each; describe: one in full.")
-    parser.add_argument("name", type=str, nargs="?", default=None, help="Database to describe, as list shows it.")
+    parser.add_argument("action", type=str, nargs="?", help="list: a line each; describe: one in full.")
+    parser.add_argument("name", type=str, nargs="?", help="Database to describe, as list shows it.")
     return parser
 
 
@@ -295,16 +293,20 @@ def _data(config: Namespace) -> int:
     from ecgloss.data.cards import CARDS
     from ecgloss.data.cards.describe import describe, table_of
 
+    action, name = config.action, config.name
     names = [card.name for card in CARDS]
-    if config.action == "list":
-        if config.name is not None:
-            raise UsageError(f"data list takes no name, got {config.name!r}; use: ecgloss data describe {config.name}")
+    if action == "list" and name is None:
         print(table_of(CARDS))
         return 0
-    if config.name not in names:
-        what = "data describe needs a name" if config.name is None else f"no database is called {config.name!r}"
+    if action == "list":
+        raise UsageError(f"data list takes no name, got {name!r}; use: ecgloss data describe {name}")
+    if action != "describe":
+        given = "nothing" if action is None else repr(action)
+        raise UsageError(f"data needs list, or describe and the name of a database; got {given}")
+    if name not in names:
+        what = "data describe needs a name" if name is None else f"no database is called {name!r}"
         raise UsageError(f"{what}; choose one of {', '.join(names)}")
-    print(describe(CARDS[names.index(config.name)]))
+    print(describe(CARDS[names.index(name)]))
     return 0
 
 

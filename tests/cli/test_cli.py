@@ -554,6 +554,8 @@ def test_data_lists_the_cards_and_describes_one(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([], "data needs list, or describe and the name of a database; got nothing"),
+        (["show"], "data needs list, or describe and the name of a database; got 'show'"),
         (["describe"], "data describe needs a name; choose one of ptbxl, "),
         (["describe", "mimic"], "no database is called 'mimic'; choose one of ptbxl, mimic-iv-ecg, "),
         (["list", "ludb"], "data list takes no name, got 'ludb'; use: ecgloss data describe ludb"),
