@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgloss._extras import require
-from ecgloss.data.wfdb.headers import InvalidRecordError
+from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 
 
 @contextmanager
@@ -20,12 +20,14 @@ def dataset(path: Path, name: str) -> Iterator[Any]:
         name: Of the array.
 
     Raises:
-        InvalidRecordError: If the file is missing or damaged, has no such array, or takes it from another file.
+        InvalidRecordError: If the file is missing or damaged, has no such array, or takes it from another file,
+            or is itself a link that leads outside its folder.
         MissingExtraError: If h5py is not installed.
     """
     h5py = require("h5py", "hdf5")
     if not path.is_file():
         raise InvalidRecordError(f"{path.name} is missing")
+    check_link(path)
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -214,6 +214,13 @@ def test_another_table_of_that_name_is_not_music(write_record):
     assert choose(folder).name == "wfdb"
 
 
+def test_music_without_a_cause_of_death_or_with_an_unknown_one_has_no_outcome():
+    row = {"Age": "61", "Exit of the study": ""}
+    assert music.metadata_of({**row, "Cause of death": ""}).labels == {}
+    assert music.metadata_of({**row, "Cause of death": "5"}).labels == {}
+    assert music.metadata_of({**row, "Cause of death": "0"}).labels == {"outcome": ("survivor",)}
+
+
 # MC-MED
 
 VISITS = """MRN,CSN,Visit_no,Age,Gender,Triage_acuity,Triage_SBP,Triage_DBP,ED_dispo,DC_dispo,Dx_name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
@@ -25,8 +25,8 @@ _ANNOTATED_S = 36000.0
 
 def _matches(folder: Path) -> bool:
     """Recognise the database by its record numbers."""
-    headers = headers_in(folder)
-    return bool(headers) and {header.stem for header in headers} <= _RECORDS
+    names = record_names(folder)
+    return bool(names) and names <= _RECORDS
 
 
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:

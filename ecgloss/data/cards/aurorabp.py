@@ -12,7 +12,7 @@ import numpy as np
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, parse_number, parse_sex, read_table, require_columns
-from ecgloss.data.wfdb.headers import InvalidRecordError, inside
+from ecgloss.data.wfdb.headers import InvalidRecordError, check_link, inside
 
 _PARTICIPANTS = "participants.tsv"
 _MEASUREMENTS = ("measurements_auscultatory.tsv", "measurements_oscillometric.tsv")
@@ -65,6 +65,7 @@ def _waveform(path: Path) -> tuple[np.ndarray, float]:
     """
     if not path.is_file():
         raise InvalidRecordError(f"{path.name} is missing")
+    check_link(path)
     with path.open(encoding="utf-8-sig") as file:
         names = file.readline().rstrip("\r\n").split("\t")
         if _TIME not in names or _LEAD not in names:

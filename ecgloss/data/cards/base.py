@@ -128,6 +128,16 @@ def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool])
     return found
 
 
+def record_names(folder: Path) -> set[str]:
+    """Names of the headers directly in a folder, without reading them.
+
+    Example:
+        >>> record_names(Path(__file__).parent)
+        set()
+    """
+    return {path.stem for path in folder.glob("*.[hH][eE][aA]") if path.name[0] != "."}
+
+
 def sub_folders(folder: Path) -> list[Path]:
     """Return the visible sub-folders in a fixed order; links are not followed.
 

@@ -13,7 +13,7 @@ from ecgloss._extras import require
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb.headers import InvalidRecordError
+from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 from ecgloss.data.wfdb.records import WfdbRecord
 
 _RATE = 400.0
@@ -72,6 +72,7 @@ def _premature(path: Path) -> dict[str, np.ndarray]:
 
 def _variable(path: Path, name: str) -> Any:
     """A variable of a file of MATLAB."""
+    check_link(path)
     try:
         found = require("scipy.io", "data").loadmat(path, variable_names=[name])
     except NotImplementedError:

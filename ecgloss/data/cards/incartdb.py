@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
 from ecgloss.data.cards.generic import named_patient
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
@@ -22,12 +22,12 @@ _RATE = 257.0
 
 def _matches(folder: Path) -> bool:
     """Recognise the database by its record names and 257 Hz."""
-    headers = headers_in(folder)
-    if not headers or not {header.stem for header in headers} <= _RECORDS:
+    names = record_names(folder)
+    if not names or not names <= _RECORDS:
         return False
     try:
-        return parse_header(headers[0]).rate == _RATE
-    except InvalidRecordError:
+        return parse_header(headers_in(folder)[0]).rate == _RATE
+    except (InvalidRecordError, IndexError):  # nothing that can be read
         return False
 
 

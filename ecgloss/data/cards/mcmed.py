@@ -10,7 +10,7 @@ from pathlib import Path
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, sub_folders
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb.fields import parse_age, parse_number, parse_sex, table_rows
+from ecgloss.data.wfdb.fields import parse_age, parse_number, parse_sex, rows_with
 from ecgloss.data.wfdb.headers import headers_in
 from ecgloss.data.wfdb.records import read_record
 
@@ -53,10 +53,7 @@ def _matches(folder: Path) -> bool:
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield the segments of lead II of every visit."""
     visits = {}
-    for row in table_rows(folder / _TABLE):
-        for column in ("MRN", "CSN"):
-            if column not in row:
-                raise ValueError(f"the table {folder / _TABLE} has no column {column}; its columns are {[*row]}")
+    for row in rows_with(folder / _TABLE, ("MRN", "CSN")):
         visits[row["CSN"]] = {column: row.get(column, "") for column in _KEPT}
     for group in sub_folders(folder / _WAVEFORMS):
         for visit in sub_folders(group):

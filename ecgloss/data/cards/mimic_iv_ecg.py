@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import Metadata, Recording
-from ecgloss.data.wfdb.fields import parse_number, table_rows
+from ecgloss.data.wfdb.fields import parse_number, rows_with
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
 from ecgloss.data.wfdb.records import read_record
 
@@ -80,12 +80,10 @@ def _matches(folder: Path) -> bool:
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield one record per row of the table whose patient was downloaded."""
     path = folder / _MEASUREMENTS
-    measured = {row.get("study_id", ""): _measured(row) for row in table_rows(path)} if path.is_file() else {}
+    rows = rows_with(path, ("study_id", *_TIMES, *_AXES)) if path.is_file() else ()
+    measured = {row["study_id"]: _measured(row) for row in rows}
     there = cache(Path.is_dir)
-    for row in table_rows(folder / _RECORDS):
-        for column in ("subject_id", "study_id", "path"):
-            if column not in row:
-                raise ValueError(f"the table {folder / _RECORDS} has no column {column}; its columns are {[*row]}")
+    for row in rows_with(folder / _RECORDS, ("subject_id", "study_id", "path")):
         name = row["path"]
         try:
             if not there(inside(folder, name).parent.parent):

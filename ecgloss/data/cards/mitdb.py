@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
@@ -25,8 +25,7 @@ _SAME_PATIENT = {"202": "201"}
 
 def _matches(folder: Path) -> bool:
     """Recognise the database by its record numbers, two leads and 360 Hz."""
-    headers = headers_in(folder)
-    if not headers or not {header.stem for header in headers} <= _RECORDS:
+    if not record_names(folder) <= _RECORDS or not (headers := headers_in(folder)):
         return False
     first = headers[0].read_text("latin-1").split()
     return first[1:3] == ["2", "360"]

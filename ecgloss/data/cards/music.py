@@ -51,7 +51,7 @@ def metadata_of(row: Mapping[str, str]) -> Metadata:
 
 def _outcome(row: Mapping[str, str]) -> str | None:
     """What became of the patient; None where the codes say nothing that is known."""
-    cause, left = (parse_number(row.get(name, "") or "0") for name in (_CAUSE, _EXIT))
+    cause, left = parse_number(row.get(_CAUSE, "")), parse_number(row.get(_EXIT, "") or "0")
     if cause == 0 and left in (0, *_LEFT):
         return _LEFT.get(int(left), "survivor")
     return _DEATHS.get(int(cause)) if cause in _DEATHS else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgloss._extras import require
+from ecgloss.data.wfdb.headers import check_link
 
 #: Symbols that stand for a beat; the others mark noise, rhythms and comments.
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ")
@@ -62,12 +63,17 @@ def read_annotations(header: Path, extension: str = "atr") -> Annotations | None
     Returns:
         The annotations; None where the file is not there.
 
+    Raises:
+        InvalidRecordError: If the file is a link that leads outside the folder.
+
     Example:
         >>> read_annotations(Path("no such record.hea")) is None
         True
     """
-    if not header.with_suffix(f".{extension}").is_file():
+    path = header.with_suffix(f".{extension}")
+    if not path.is_file():
         return None
+    check_link(path, header.resolve().parent)
     found = require("wfdb", "data").rdann(str(header.with_suffix("")), extension)
     notes = tuple(
         str(note or "").partition("\0")[0].strip() for note in found.aux_note

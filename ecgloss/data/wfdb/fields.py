@@ -133,6 +133,25 @@ def table_rows(path: Path) -> Iterator[dict[str, str]]:
         raise ValueError(f"cannot read the table {path}: {error}") from error
 
 
+def rows_with(path: Path, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table one by one, after checking that it has some columns.
+
+    Raises:
+        ValueError: If the table cannot be read or lacks a column, naming both.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.csv").write_text("id,age")
+        ...     list(rows_with(Path(folder, "a.csv"), ["id"]))
+        []
+    """
+    for k, row in enumerate(table_rows(path)):
+        if k == 0:
+            require_columns(path, [row], names)
+        yield row
+
+
 def parse_number(text: str) -> float:
     """Return a number, with a dot or a comma before the decimals; NaN where there is none.
 
