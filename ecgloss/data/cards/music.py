@@ -100,8 +100,8 @@ CARD = DatabaseCard(
     leads=("X", "Y", "Z"),
     tasks=TASKS,
     licence="open access; see its page at PhysioNet",
-    citation="Martin-Yebra A, Martinez JP, Laguna P. MUSIC (Sudden Cardiac Death in Chronic Heart Failure) (version "
-    "1.0.1). PhysioNet, 2025. doi:10.13026/fa8p-he52",
+    citation="Martin-Yebra A, Martinez JP, Laguna P. MUSIC (Sudden Cardiac Death in Chronic Heart Failure). PhysioNet, "
+    "2024. doi:10.13026/cec2-9w70 (version 1.0.0); doi:10.13026/fa8p-he52 (all versions)",
     defects=(
         "Numbers in the table have decimal commas; where a decimal mark was lost (1,458,333,333) there is no number.",
         "An age is written as >89; it becomes 90.",
