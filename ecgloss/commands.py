@@ -278,6 +278,38 @@ def _features(config: Namespace) -> int:
     return 0
 
 
+def _data_parser(jsonargparse: Any) -> ArgumentParser:
+    parser = _new(
+        jsonargparse,
+        "List the databases that have a card, or show everything that is known of one.",
+        "ecgloss data describe ptbxl",
+    )
+    parser.add_argument("action", type=str, nargs="?", help="list: a line each; describe: one in full.")
+    parser.add_argument("name", type=str, nargs="?", help="Database to describe, as list shows it.")
+    return parser
+
+
+def _data(config: Namespace) -> int:
+    from ecgloss.data.cards import CARDS
+    from ecgloss.data.cards.describe import describe, table_of
+
+    action, name = config.action, config.name
+    names = [card.name for card in CARDS]
+    if action == "list" and name is None:
+        print(table_of(CARDS))
+        return 0
+    if action == "list":
+        raise UsageError(f"data list takes no name, got {name!r}; use: ecgloss data describe {name}")
+    if action != "describe":
+        given = "nothing" if action is None else repr(action)
+        raise UsageError(f"data needs list, or describe and the name of a database; got {given}")
+    if name not in names:
+        what = "data describe needs a name" if name is None else f"no database is called {name!r}"
+        raise UsageError(f"{what}; choose one of {', '.join(names)}")
+    print(describe(CARDS[names.index(name)]))
+    return 0
+
+
 def _info_parser(jsonargparse: Any) -> ArgumentParser:
     return _new(jsonargparse, "Show what is installed and usable on this machine.", "ecgloss info")
 
@@ -372,5 +404,6 @@ COMMANDS: dict[str, tuple[Callable[[Any], ArgumentParser], Callable[[Any], int]]
     "evaluate": (_evaluate_parser, _evaluate),
     "cache": (_cache_parser, _cache),
     "features": (_features_parser, _features),
+    "data": (_data_parser, _data),
     "info": (_info_parser, show_info),
 }

@@ -15,6 +15,7 @@ from ecgloss.engine.availability import describe_extension
 
 EXTRAS = {
     "data": ("wfdb", "scipy", "pandas", "pyarrow", "tqdm"),
+    "hdf5": ("h5py",),
     "features": ("neurokit2",),
     "eval": ("sklearn", "scipy", "matplotlib"),
     "train": ("lightning_fabric", "safetensors", "jsonargparse", "yaml"),

@@ -22,11 +22,12 @@ import ecgloss
 from ecgloss import cli, commands
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.cli import main
+from ecgloss.data import CARDS
 from ecgloss.models import load_encoder
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train import pretrain as pretrain_module
 
-COMMANDS = ["pretrain", "embed", "evaluate", "cache", "features", "info"]
+COMMANDS = ["pretrain", "embed", "evaluate", "cache", "features", "data", "info"]
 SMALL = ["--sampling-rate", "100", "--seconds", "3", "--batch-size", "8", "--accelerator", "cpu"]
 BAR = re.compile(r"\d+%\|")
 REPOSITORY = Path(ecgloss.__file__).parent.parent
@@ -112,7 +113,7 @@ def write_record(folder: Path, name: str, seed: int) -> None:
 def test_help_has_an_example_that_can_be_typed(command, capsys):
     assert main([command, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    program, *words = shlex.split(text.split(" Example: ")[1].split(" options: ")[0])
+    program, *words = shlex.split(re.split(" (?:positional arguments|options): ", text.split(" Example: ")[1])[0])
     assert program == "ecgloss"
     parser, commands = cli._parser(cli.require("jsonargparse", "train"))
     assert parser.parse_args([cli._underscores(word) for word in words]).command == command
@@ -226,7 +227,8 @@ def test_info_says_what_is_usable(capsys):
     assert text.startswith(f"ecgloss {ecgloss.__version__}, torch ")
     assert all(backend.name in text for backend in ecgloss.backends())
     assert all(
-        re.search(rf"  {extra} +(installed|incomplete)", text) for extra in ("data", "features", "eval", "train")
+        re.search(rf"  {extra} +(installed|incomplete)", text)
+        for extra in ("data", "hdf5", "features", "eval", "train")
     )
 
 
@@ -535,3 +537,30 @@ def test_a_folder_cannot_be_a_parquet_file_nor_a_file_a_report_folder(tmp_path, 
     taken.write_text("")
     assert main(["evaluate", *words, "--task", "risk", "--out", str(taken)]) == 2
     assert "is a file" in capsys.readouterr().err
+
+
+def test_data_lists_the_cards_and_describes_one(capsys):
+    assert main(["data", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == [card.name for card in CARDS]
+    for card in CARDS:
+        assert main(["data", "describe", card.name]) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        for fact in (card.title, card.licence, card.download, card.citation, *card.tasks, *card.defects, *card.notes):
+            assert " ".join(fact.split()) in text
+        assert all(other in text for other in card.overlaps)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "data needs list, or describe and the name of a database; got nothing"),
+        (["show"], "data needs list, or describe and the name of a database; got 'show'"),
+        (["describe"], "data describe needs a name; choose one of ptbxl, "),
+        (["describe", "mimic"], "no database is called 'mimic'; choose one of ptbxl, mimic-iv-ecg, "),
+        (["list", "ludb"], "data list takes no name, got 'ludb'; use: ecgloss data describe ludb"),
+    ],
+)
+def test_data_says_what_it_needs(words, message, capsys):
+    assert main(["data", *words]) == 2
+    assert message in capsys.readouterr().err

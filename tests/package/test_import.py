@@ -12,6 +12,7 @@ from ecgloss._extras import MissingExtraError, install_command, require
 
 OPTIONAL = [
     "wfdb",
+    "h5py",
     "pandas",
     "scipy",
     "sklearn",

@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ecgloss.data.cards import challenge, generic, ludb, mitdb, ptbdb, ptbxl
+from ecgloss.data.cards import (
+    afdb,
+    aurorabp,
+    challenge,
+    cinc2017,
+    code15,
+    cpsc2018,
+    cpsc2020,
+    ecg_arrhythmia,
+    generic,
+    icentia11k,
+    incartdb,
+    ludb,
+    mcmed,
+    mimic_iv_ecg,
+    mitdb,
+    music,
+    ptbdb,
+    ptbxl,
+    sph,
+)
 from ecgloss.data.cards.base import DatabaseCard, Entry
 
 
@@ -23,9 +43,22 @@ def choose(folder: Path) -> DatabaseCard:
 
 CARDS: tuple[DatabaseCard, ...] = (
     ptbxl.CARD,
+    mimic_iv_ecg.CARD,
+    ecg_arrhythmia.CARD,
+    music.CARD,
+    code15.CARD,
+    sph.CARD,
+    mcmed.CARD,
+    aurorabp.CARD,
     ludb.CARD,
     mitdb.CARD,
+    incartdb.CARD,
+    afdb.CARD,
+    icentia11k.CARD,
     ptbdb.CARD,
+    cinc2017.CARD,
+    cpsc2020.CARD,
+    cpsc2018.CARD,
     challenge.CARD,
     generic.card(choose),
 )

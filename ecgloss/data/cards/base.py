@@ -53,12 +53,17 @@ class DatabaseCard:
         licence: Licence of the data.
         citation: What to cite.
         defects: Known defects that the card deals with, one sentence each.
+        recognised_by: What `matches` looks for, in words.
+        download: How to get it.
         matches: ``matches(folder)`` tells whether a folder holds this database.
         entries: ``entries(folder, sampling_rate)`` yields the records of a folder; ``sampling_rate`` in Hz is the rate
             to which they will be resampled, for databases that come at several rates.
         extra_files: ``extra_files(folder)`` yields the files that `entries` reads and that may lie outside the folder,
             such as a table of codes in its parent. When one of them changes, a new cache is made, as for any file in
             the folder. Default: none.
+        overlaps: Names of the cards of databases that hold some of the same recordings or patients: training on one and
+            testing on the other is no test on new patients.
+        notes: How it is read where a user cannot guess it, one sentence each.
 
     Example:
         >>> from ecgloss.data.cards import CARDS
@@ -75,9 +80,30 @@ class DatabaseCard:
     licence: str
     citation: str
     defects: tuple[str, ...]
+    recognised_by: str
+    download: str
     matches: Callable[[Path], bool]
     entries: Callable[[Path, float], Iterable[Entry]]
     extra_files: Callable[[Path], Iterable[Path]] = field(default=_no_files)
+    overlaps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def physionet(version: str, *, credentialed: bool = False) -> str:
+    """How to download a database of PhysioNet.
+
+    Args:
+        version: Its name and version, as in its address.
+        credentialed: Whether it needs an account that has signed its agreement.
+
+    Example:
+        >>> physionet("ludb/1.0.1")
+        'wget -r -N -c -np https://physionet.org/files/ludb/1.0.1/'
+    """
+    account = "--user NAME --ask-password " if credentialed else ""
+    command = f"wget {account}-r -N -c -np https://physionet.org/files/{version}/"
+    where = f"https://physionet.org/content/{version}/"
+    return f"{command} (after signing its agreement at {where})" if credentialed else command
 
 
 def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool]) -> bool:
@@ -100,3 +126,24 @@ def headers_all_look_like(folder: Path, test: Callable[[tuple[str, ...]], bool])
             if not any(test(read_comments(Path(root, header))) for header in headers[:SOME]):
                 return False
     return found
+
+
+def record_names(folder: Path) -> set[str]:
+    """Names of the headers directly in a folder, without reading them.
+
+    Example:
+        >>> record_names(Path(__file__).parent)
+        set()
+    """
+    return {path.stem for path in folder.glob("*.[hH][eE][aA]") if path.name[0] != "."}
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """Return the visible sub-folders in a fixed order; links are not followed.
+
+    Example:
+        >>> sub_folders(Path(__file__).parent / "no such folder")
+        []
+    """
+    children = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in children if path.is_dir() and not path.is_symlink() and path.name[0] != ".")

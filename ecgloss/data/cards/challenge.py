@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like
+from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table
 from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
@@ -105,7 +105,14 @@ CARD = DatabaseCard(
         "Patients are not identified: every record counts as a patient of its own unless its signal is a duplicate.",
         "Leads may be flat or clipped; a flat lead is stored as zeros.",
     ),
+    recognised_by="`Dx` in the headers",
+    download=physionet("challenge-2021/1.0.3"),
     matches=_matches,
     entries=_entries,
     extra_files=diagnosis_tables,
+    overlaps=("ptbxl", "ptbdb", "ecg-arrhythmia", "cpsc2018", "incartdb"),
+    notes=(
+        "SNOMED CT codes are replaced by abbreviations if dx_mapping_scored.csv or dx_mapping_unscored.csv is in the "
+        "folder, its parent or its grandparent; codes not in these tables stay as they are.",
+    ),
 )

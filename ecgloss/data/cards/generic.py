@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry
+from ecgloss.data.cards.base import DatabaseCard, Entry, sub_folders
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex
 from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in, read_comments
@@ -35,12 +35,12 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
             yield Entry(header.stem, lambda header=header: [_read(header)])  # type: ignore[misc]
         for link in _linked_folders(folder):
             yield Entry(link.name, _refuse_link)
-        for child in _sub_folders(folder):
+        for child in sub_folders(folder):
             for entry in choose(child).entries(child, sampling_rate):
                 yield _below(child.name, entry)
 
     def extra_files(folder: Path) -> Iterator[Path]:
-        for child in _sub_folders(folder):
+        for child in sub_folders(folder):
             yield from choose(child).extra_files(child)
 
     return DatabaseCard(
@@ -56,9 +56,16 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
             "like one of MIMIC's (p10000032); every other record counts as a patient of its own unless its signal is "
             "a duplicate.",
         ),
+        recognised_by="any other folder",
+        download="",
         matches=lambda folder: True,
         entries=entries,
         extra_files=extra_files,
+        notes=(
+            "Age and sex are taken from the header comments, if they are in one of the usual forms.",
+            "Sub-folders that hold a database with a card are read with that card, so one folder may hold several "
+            "databases; no labels are mapped between databases.",
+        ),
     )
 
 
@@ -69,12 +76,6 @@ def _linked_folders(folder: Path) -> list[Path]:
 
 def _refuse_link() -> list[Recording]:
     raise InvalidRecordError("is a link to a folder, which is not followed; give that folder as well")
-
-
-def _sub_folders(folder: Path) -> list[Path]:
-    """Return the visible sub-folders in a fixed order; links are not followed."""
-    children = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    return sorted(path for path in children if not path.name.startswith("."))
 
 
 def _read(header: Path) -> Recording:

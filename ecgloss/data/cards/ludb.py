@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgloss.data.cards.base import DatabaseCard, Entry
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, parse_sex, read_labels, read_table
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
@@ -84,6 +84,9 @@ CARD = DatabaseCard(
         "Cells of the table hold several values on lines of their own, most end in a line break, some in a dot.",
         "An age is written as >89; it becomes 90.",
     ),
+    recognised_by="`ludb.csv`",
+    download=physionet("ludb/1.0.1"),
     matches=_matches,
     entries=_entries,
+    notes=("The scale of 1 microvolt is inferred from the data; the documentation of the database does not state it.",),
 )

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ecgloss._extras import require
-from ecgloss.data.cards.base import DatabaseCard, Entry
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
+from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
+from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.fields import age_and_sex
 from ecgloss.data.wfdb.headers import headers_in, read_comments
 from ecgloss.data.wfdb.records import read_record
 
-WINDOW_S = 10.0
 _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (110, 120, 204, 206, 211, 216, 218)} - {
     "224",
     "225",
@@ -24,32 +21,11 @@ _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (11
     "229",
 }
 _SAME_PATIENT = {"202": "201"}
-_BEATS = frozenset("NLRBAaJSVrFejnE/fQ")
-
-
-@dataclass(frozen=True)
-class _Annotations:
-    """Beat and rhythm annotations: sample numbers, symbols, and rhythm names where one begins."""
-
-    samples: np.ndarray
-    symbols: list[str]
-    rhythms: list[str]
-
-    def labels(self, start: int, stop: int) -> dict[str, tuple[str, ...]]:
-        """Return the rhythms and the kinds of beat between two samples; a rhythm lasts until the next is annotated."""
-        first, last = np.searchsorted(self.samples, (start, stop))
-        before = [rhythm for rhythm in self.rhythms[:first] if rhythm]
-        rhythms = set(before[-1:]) | {rhythm for rhythm in self.rhythms[first:last] if rhythm}
-        return {
-            "rhythm": tuple(sorted(rhythms)),
-            "beats": tuple(sorted(set(self.symbols[first:last]) & _BEATS)),
-        }
 
 
 def _matches(folder: Path) -> bool:
     """Recognise the database by its record numbers, two leads and 360 Hz."""
-    headers = headers_in(folder)
-    if not headers or not {header.stem for header in headers} <= _RECORDS:
+    if not record_names(folder) <= _RECORDS or not (headers := headers_in(folder)):
         return False
     first = headers[0].read_text("latin-1").split()
     return first[1:3] == ["2", "360"]
@@ -62,36 +38,17 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 
 def _read(header: Path) -> list[Recording]:
-    """Read one record and cut it; a record shorter than a window stays whole, a rest at the end is dropped."""
-    record = read_record(header)
+    """Read one record and cut it."""
     age, sex = age_and_sex(read_comments(header))
-    annotations = _read_annotations(header)
-    length = round(WINDOW_S * record.sampling_rate)
-    recordings = []
-    for i in range(max(1, record.signal.shape[1] // length)):
-        start, stop = i * length, (i + 1) * length
-        labels = {} if annotations is None else annotations.labels(start, stop)
-        recordings.append(
-            Recording(
-                f"{header.stem}/{i:04d}",
-                _SAME_PATIENT.get(header.stem, header.stem),
-                record.signal[:, start:stop],
-                record.leads,
-                record.sampling_rate,
-                Metadata(age=age, sex=sex, labels=labels),
-            )
-        )
-    return recordings
+    annotations = read_annotations(header)
 
+    def labels(start: int, stop: int) -> dict[str, tuple[str, ...]]:
+        if annotations is None:
+            return {}
+        return {"rhythm": annotations.rhythms(start, stop), "beats": annotations.beats(start, stop)}
 
-def _read_annotations(header: Path) -> _Annotations | None:
-    """Read the reference annotations; None where they are not there."""
-    if not header.with_suffix(".atr").is_file():
-        return None
-    annotation = require("wfdb", "data").rdann(str(header.with_suffix("")), "atr")
-    notes = [str(note).partition("\0")[0].strip() for note in annotation.aux_note]  # what follows a NUL is no text
-    rhythms = [note[1:] if note.startswith("(") else "" for note in notes]
-    return _Annotations(np.asarray(annotation.sample), list(annotation.symbol), rhythms)
+    patient = _SAME_PATIENT.get(header.stem, header.stem)
+    return windows(read_record(header), header.stem, patient, Metadata(age=age, sex=sex), labels)
 
 
 CARD = DatabaseCard(
@@ -108,6 +65,14 @@ CARD = DatabaseCard(
         "Records 201 and 202 are of one patient.",
         "Age and sex stand without a name in the first comment; -1 means unknown.",
     ),
+    recognised_by="record numbers, two leads, 360 Hz",
+    download=physionet("mitdb/1.0.0"),
     matches=_matches,
     entries=_entries,
+    notes=(
+        "The half-hour records are cut into windows of 10 s, named 100/0000, 100/0001 and so on; an incomplete window "
+        "at the end is dropped.",
+        "The task beats is the kinds of beat annotated in the window, and rhythm the annotated rhythms that are "
+        "present in it.",
+    ),
 )

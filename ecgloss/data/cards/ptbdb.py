@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like
+from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex, comment_value
 from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
@@ -88,6 +88,13 @@ CARD = DatabaseCard(
         "Some headers have zeros for checksums; they are then not compared.",
         "Without the patient folders of the original layout every record counts as a patient of its own.",
     ),
+    recognised_by="`Reason for admission` in the headers",
+    download=physionet("ptbdb/1.0.0"),
     matches=_matches,
     entries=_entries,
+    overlaps=("challenge",),
+    notes=(
+        "Smoking, diabetes and systolic blood pressure are read from the header comments and used for the clinical "
+        "risk.",
+    ),
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ecgloss.data.cards.base import DatabaseCard, Entry
+from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, read_table, require_columns
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
@@ -15,14 +15,15 @@ from ecgloss.data.wfdb.records import read_record
 
 _DATABASE, _STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _SEX = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
-TASKS = ("superdiagnostic", "subdiagnostic", "diagnostic", "form", "rhythm")
+TASKS = ("all", "superdiagnostic", "subdiagnostic", "diagnostic", "form", "rhythm")
 
 
 def labels_of(scp_codes: str, statements: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Translate the statements of one recording into the labels of the five tasks of the PTB-XL benchmark.
+    """Translate the statements of one recording into the labels of the six tasks of the PTB-XL benchmark.
 
     Every statement of the dictionary counts, whatever its likelihood (form and rhythm statements have 0), as in
-    Strodthoff et al., IEEE JBHI 25:1519 (2021). A recording may end up without a label for a task.
+    Strodthoff et al., IEEE JBHI 25:1519 (2021); the task "all" holds all of them. A recording may end up without a
+    label for a task.
 
     Args:
         scp_codes: A dictionary literal, statement to likelihood.
@@ -52,7 +53,7 @@ def labels_of(scp_codes: str, statements: Mapping[str, Mapping[str, str]]) -> di
     kinds = {kind: [c for c in rows if _is_one(rows[c][kind])] for kind in ("diagnostic", "form", "rhythm")}
     classes = {rows[code]["diagnostic_class"] for code in kinds["diagnostic"]} - {""}
     subclasses = {rows[code]["diagnostic_subclass"] for code in kinds["diagnostic"]} - {""}
-    labels = {"superdiagnostic": classes, "subdiagnostic": subclasses, **kinds}
+    labels = {"all": set(map(str, codes)), "superdiagnostic": classes, "subdiagnostic": subclasses, **kinds}
     return {task: tuple(sorted(labels[task])) for task in TASKS}
 
 
@@ -141,6 +142,15 @@ CARD = DatabaseCard(
         "duplicates share a group, so that no split separates them.",
         "Extracts may lack files named in filename_hr; the 100 Hz files are then used for all recordings.",
     ),
+    recognised_by="`ptbxl_database.csv`",
+    download=physionet("ptb-xl/1.0.3"),
     matches=_matches,
     entries=_entries,
+    overlaps=("challenge",),
+    notes=(
+        "The 500 Hz files are read if the requested rate is above 100 Hz and all of these files exist, or if there are "
+        "no 100 Hz files; the two rates are never mixed.",
+        "Every statement in scp_codes counts, whatever its likelihood; without scp_statements.csv there are no labels.",
+        "The folds of the database (strat_fold) are not used.",
+    ),
 )

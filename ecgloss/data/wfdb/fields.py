@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _AGE = re.compile(r"^<?age>?\s*[:=]?\s*([^<#]*[^<#\s])", re.IGNORECASE)
@@ -15,6 +15,7 @@ _YEARS |= {"month": 1 / 12, "months": 1 / 12, "w": 7 / 365.25, "week": 7 / 365.2
 _YEARS |= {"d": 1 / 365.25, "day": 1 / 365.25, "days": 1 / 365.25}
 _SEX = re.compile(r"(?:^|[\s<])(?:sex|gender)>?(?:\s*[:=]\s*|\s+)(\S+)", re.IGNORECASE)
 _MIT = re.compile(r"^(\d+|-1|\?)\s+([MF])\b")
+_DECIMAL = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 _OLDEST = 120.0
 _SEXES = dict.fromkeys(("m", "male", "man"), "male") | dict.fromkeys(("f", "female", "woman", "w"), "female")
 
@@ -107,16 +108,59 @@ def read_table(path: Path) -> list[dict[str, str]]:
         ...
         ValueError: cannot read the table no such table.csv: No such file or directory
     """
+    return list(table_rows(path))
+
+
+def table_rows(path: Path) -> Iterator[dict[str, str]]:
+    r"""Yield the rows of a table one by one, as `read_table` returns them, for tables that fill the memory.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.csv").write_text("id;age\n1;61\n")
+        ...     list(table_rows(Path(folder, "a.csv")))
+        [{'id': '1', 'age': '61'}]
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             separator = max(",;\t", key=file.readline().count)
             file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=separator))
+            for row in csv.DictReader(file, delimiter=separator):
+                yield {k.strip(): (v or "").strip() for k, v in row.items() if isinstance(k, str)}
     except OSError as error:
         raise ValueError(f"cannot read the table {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot read the table {path}: {error}") from error
-    return [{k.strip(): (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
+
+
+def rows_with(path: Path, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table one by one, after checking that it has some columns.
+
+    Raises:
+        ValueError: If the table cannot be read or lacks a column, naming both.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.csv").write_text("id,age")
+        ...     list(rows_with(Path(folder, "a.csv"), ["id"]))
+        []
+    """
+    for k, row in enumerate(table_rows(path)):
+        if k == 0:
+            require_columns(path, [row], names)
+        yield row
+
+
+def parse_number(text: str) -> float:
+    """Return a number, with a dot or a comma before the decimals; NaN where there is none.
+
+    Example:
+        >>> [parse_number(text) for text in ("4,73", "120.5", "1,458,333,333", "", "n/a", "inf")]
+        [4.73, 120.5, nan, nan, nan, nan]
+    """
+    match = _DECIMAL.fullmatch(text.strip())
+    return float(match[0].replace(",", ".")) if match else math.nan
 
 
 def read_labels(cell: str) -> tuple[str, ...]:

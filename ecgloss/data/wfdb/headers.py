@@ -92,6 +92,27 @@ def inside(folder: Path, relative: str) -> Path:
     return folder / relative
 
 
+def check_link(path: Path, *near: Path) -> None:
+    """Refuse a file that is a link to somewhere else: it must be beside the link, or in the same repository.
+
+    A downloaded folder could otherwise link to any file of the machine. Datasets kept by git-annex are read.
+
+    Args:
+        path: The file, whether it exists or not.
+        near: Other folders in which it may be.
+
+    Raises:
+        InvalidRecordError: If it leads outside.
+
+    Example:
+        >>> check_link(Path(__file__))
+    """
+    folder, target = path.parent.resolve(), path.resolve()
+    repository = next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
+    if not any(target.is_relative_to(place) for place in (folder, *near, repository)):
+        raise InvalidRecordError(f"{path.name} is a link that leads outside the folder of the record")
+
+
 def read_comments(header: Path) -> tuple[str, ...]:
     """Return the comment lines of a header without their ``#``; an unreadable header has none.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ecgloss.data.recording import normalise_lead
 from ecgloss.data.wfdb.channels import is_other_signal, millivolts
-from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError
+from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, check_link
 from ecgloss.data.wfdb.samples import BYTES, stored_samples
 from ecgloss.data.wfdb.specification import Header, Signal, parse_header
 
@@ -96,7 +96,7 @@ def _read_single(header: Path, spec: Header) -> WfdbRecord:
         missing = sorted({signal.file for signal in wanted})
         raise InvalidRecordError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     for name in {signal.file for signal in present}:
-        _check_link(header, name)
+        check_link(header.parent / name, header.resolve().parent)  # folders of links to whole records are read
         _check_size(header.parent / name, spec)
     counts, values = stored_samples(header.parent, spec, present)
     for signal, stored in zip(present, counts):
@@ -162,19 +162,6 @@ def _segment(header: Path, spec: Header, name: str, length: int) -> WfdbRecord:
     if round(frames) != length:
         raise InvalidRecordError(f"segment {name} has {frames:g} frames, the record says {length}")
     return part
-
-
-def _check_link(header: Path, name: str) -> None:
-    """Refuse a signal file that is a link to somewhere else: it must be beside the header, or in the same repository.
-
-    A downloaded folder could otherwise link to any file of the machine. Folders of links to whole records, and datasets
-    kept by git-annex, are read.
-    """
-    folder, target = header.parent.resolve(), (header.parent / name).resolve()
-    near = (folder, header.resolve().parent)
-    repository = next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
-    if not any(target.is_relative_to(place) for place in (*near, repository)):
-        raise InvalidRecordError(f"{name} is a link that leads outside the folder of the record")
 
 
 def _check_size(path: Path, spec: Header) -> None:

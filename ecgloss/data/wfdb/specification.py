@@ -34,6 +34,7 @@ class Signal:
         skew: Frames by which it is stored late.
         offset: Bytes before its first sample.
         gain: Counts per unit.
+        calibrated: Whether the header gives the gain; where it says 0 or nothing, WFDB assumes 200.
         baseline: Count that stands for 0.
         unit: As written; mV where none is.
         resolution: Bits of the converter; 0 where none are written.
@@ -50,6 +51,7 @@ class Signal:
     skew: int = 0
     offset: int = 0
     gain: float = DEFAULT_GAIN
+    calibrated: bool = False
     baseline: int = 0
     unit: str = "mV"
     resolution: int = 0
@@ -162,6 +164,7 @@ def _signal(line: str) -> Signal:
         gain = _GAIN.fullmatch(fields[1])
         if gain is None:
             raise InvalidRecordError(f"invalid header: gain {fields[1][:40]!r}")
+        values["calibrated"] = _real("gain", gain[1]) != 0
         values["gain"] = _real("gain", gain[1]) or DEFAULT_GAIN
         baseline = None if gain[2] is None else _whole("baseline", gain[2])
         values["unit"] = gain[3] or "mV"
