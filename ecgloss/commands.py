@@ -388,7 +388,10 @@ def _check_device(name: str) -> None:
 
 
 def _say_skipped(dataset: Any) -> None:
-    """Print to stderr which records could not be used, and why."""
+    """Print to stderr which records could not be used, and why, and which channels were left out."""
+    if dataset.left_out:
+        found = ", ".join(f"{name} (in {count} records)" for name, count in list(dataset.left_out.items())[:8])
+        print(f"left out, because they are no ECG leads: {found}; --leads NAME,... takes them", file=sys.stderr)
     if not dataset.skipped:
         return
     print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ecgloss.data.cache import build_cache, is_cache
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata
+from ecgloss.data.source_files import keep, unchanged
 from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
 from ecgloss.data.table import join_table
 from ecgloss.data.table_columns import parse_columns
@@ -156,16 +158,29 @@ def _open(
         dataset = EcgDataset(folder)
         _check_preprocessing(dataset, preprocessing)
         return dataset
-    return _converted(resolve(source, preprocessing, arrays), preprocessing, cache_dir, progress)
+    found = resolve(source, preprocessing, arrays, skip=_cache_root(cache_dir))
+    return _converted(found, preprocessing, cache_dir, progress)
+
+
+def _cache_root(cache_dir: str | Path | None) -> Path:
+    """Where converted caches are kept."""
+    return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
 
 
 def _converted(
     source: Source, preprocessing: Preprocessing, cache_dir: str | Path | None, progress: bool
 ) -> EcgDataset:
-    """The cache of a source, made if it is not there."""
-    root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
-    target = root / f"{source.card}-{source.key[:20]}"
-    if not target.exists():
+    """The cache of a source, made if it is not there or the source has changed."""
+    root, key = _cache_root(cache_dir), source.key[:20]
+    for made in root.glob(f"[!.]*-{key}-*"):
+        if is_cache(made) and unchanged(made):
+            return EcgDataset(made)
+    with suppress(OSError):  # said when the cache is written; made first, because it changes the time of its parent
+        root.mkdir(parents=True, exist_ok=True)
+    target = root / f"{source.listing.card}-{key}-{source.listing.key[:12]}"
+    if is_cache(target):
+        keep(source.listing.files, target)
+    else:
         build_cache(source, target, preprocessing, progress=progress)
     return EcgDataset(target)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, sub_folders
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex
-from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in, read_comments
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in
+from ecgloss.data.wfdb.records import read_voltages
 
 _PATIENT = re.compile(
     r"(?:patient|subject)[ _]?(?:(?:id|number|no\.?)\s*[:=]?|[:=])?\s*([-\w]*\d[-\w]*)", re.IGNORECASE
@@ -32,7 +33,7 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
 
     def entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
         for header in headers_in(folder):
-            yield Entry(header.stem, lambda header=header: [_read(header)])  # type: ignore[misc]
+            yield Entry(header.stem, partial(_read, header))
         for link in _linked_folders(folder):
             yield Entry(link.name, _refuse_link)
         for child in sub_folders(folder):
@@ -78,15 +79,15 @@ def _refuse_link() -> list[Recording]:
     raise InvalidRecordError("is a link to a folder, which is not followed; give that folder as well")
 
 
-def _read(header: Path) -> Recording:
+def _read(header: Path) -> list[Recording]:
     """Read one record, with age and sex where the comments give them in a usual form."""
-    record = read_record(header)
-    comments = read_comments(header)
+    record = read_voltages(header)
+    comments = record.comments
     age, sex = age_and_sex(comments)
     patient = named_patient(comments)
     name = header.stem if patient is None else f"patient {patient}"
     metadata = Metadata(age=age, sex=sex)
-    return Recording(header.stem, name, record.signal, record.leads, record.sampling_rate, metadata)
+    return [Recording(header.stem, name, record.signal, record.leads, record.sampling_rate, metadata)]
 
 
 def named_patient(comments: Iterable[str]) -> str | None:
@@ -105,12 +106,10 @@ def _below(folder: str, entry: Entry) -> Entry:
 
     All below a folder such as p10000032, as in the MIMIC databases, is of one patient.
     """
+    return Entry(f"{folder}/{entry.name}", partial(_read_below, folder, entry.read))
+
+
+def _read_below(folder: str, read: Callable[[], Sequence[Recording]]) -> list[Recording]:
+    """Read an entry of a sub-folder."""
     whole = _PATIENT_FOLDER.fullmatch(folder)
-
-    def read() -> list[Recording]:
-        return [
-            replace(r, name=f"{folder}/{r.name}", patient=folder if whole else f"{folder}/{r.patient}")
-            for r in entry.read()
-        ]
-
-    return Entry(f"{folder}/{entry.name}", read)
+    return [replace(r, name=f"{folder}/{r.name}", patient=folder if whole else f"{folder}/{r.patient}") for r in read()]

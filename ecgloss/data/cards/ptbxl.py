@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, read_table, require_columns
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _DATABASE, _STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _SEX = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
@@ -75,7 +76,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     column = _column(folder, rows, sampling_rate)
     for row in rows:
         name = row.get(column) or f"ecg_id {row.get('ecg_id')}"
-        yield Entry(name, lambda row=row: [_read(folder, row, column, statements)])  # type: ignore[misc]
+        yield Entry(name, partial(_read, folder, row, column, statements))
 
 
 def _statements(path: Path, rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -114,16 +115,18 @@ def _exists(folder: Path, name: str) -> bool:
         return False
 
 
-def _read(folder: Path, row: Mapping[str, str], column: str, statements: Mapping[str, Mapping[str, str]]) -> Recording:
+def _read(
+    folder: Path, row: Mapping[str, str], column: str, statements: Mapping[str, Mapping[str, str]]
+) -> list[Recording]:
     """Read the recording of one row."""
-    record = read_record(inside(folder, f"{row[column]}.hea"))
+    record = read_voltages(inside(folder, f"{row[column]}.hea"))
     metadata = Metadata(
         age=parse_age(row["age"]),
         sex=_SEX.get(row["sex"]),
         labels=labels_of(row["scp_codes"], statements),
     )
     patient = row["patient_id"].removesuffix(".0") or f"ecg_id {row['ecg_id']}"
-    return Recording(row[column], patient, record.signal, record.leads, record.sampling_rate, metadata)
+    return [Recording(row[column], patient, record.signal, record.leads, record.sampling_rate, metadata)]
 
 
 CARD = DatabaseCard(
