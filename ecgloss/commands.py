@@ -129,7 +129,7 @@ def _embed(config: Namespace) -> int:
         config.data,
         preprocessing=Preprocessing.from_json(card.preprocessing),
         cache_dir=config.cache,
-        **vars(_source_options(config)),
+        **_source_options(config).for_opening(),
     )
     _say_notes(dataset)
     lead = config.lead or "I"
@@ -352,7 +352,9 @@ def _source_options(config: Namespace) -> Any:
     from ecgloss.data.opening import SourceOptions
 
     leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
-    return SourceOptions(config.table, config.columns, config.units, config.source_rate, leads, config.split)
+    return SourceOptions(
+        config.table, config.columns, config.units, config.source_rate, leads, config.split, config.fractions
+    )
 
 
 def _say_notes(dataset: Any) -> None:

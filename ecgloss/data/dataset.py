@@ -34,7 +34,7 @@ class EcgDataset:
         fingerprint: SHA-256 over preprocessing, names, metadata and checksums, and over a table that was joined.
         signals_fingerprint: The same without the table.
         notes: Sentences on how a table was joined.
-        parts: Part of a split of every recording, from a table; None without one.
+        parts: Part of every recording in the split of the database, or in that of a table; None without one.
         source: Where the recordings come from.
         name: Name of the database card that read them.
         folder: The cache.
@@ -59,7 +59,8 @@ class EcgDataset:
         self.skipped: list[Skipped] = list(cache.info.skipped)
         self.fingerprint = self.signals_fingerprint = cache.info.fingerprint
         self.notes: list[str] = []
-        self.parts: list[str | None] | None = None
+        official = [part if isinstance(part, str) else None for part in self.index["part"]]
+        self.parts: list[str | None] | None = official if any(official) else None
         self.source = cache.info.source
         self.name = cache.info.card
         self.left_out = cache.info.left_out

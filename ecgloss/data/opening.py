@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,7 +34,9 @@ class SourceOptions:
         source_rate: Sampling rate of an array in Hz.
         leads: Names of the rows of an array, in order; default: the leads of the preprocessing.
         split: A split file, or a column of the table (train, validation, test, or folds 1 to 10: 9 validates, 10
-            tests); default: that of pretraining where the data is the same, else a new one by patient.
+            tests), or folds, the split of the database; default: that of pretraining where the data is the same, else
+            that of the database (PTB-XL), else a new one by patient.
+        fractions: Fractions of the patients that train, validate and test in a new split; default: 0.7, 0.15, 0.15.
     """
 
     table: str | None = None
@@ -42,6 +45,16 @@ class SourceOptions:
     source_rate: float | None = None
     leads: tuple[str, ...] | None = None
     split: str | None = None
+    fractions: tuple[float, float, float] | None = None
+
+    def for_opening(self) -> dict[str, Any]:
+        """What :func:`open_dataset` takes of it.
+
+        Example:
+            >>> sorted(SourceOptions(units="mV").for_opening())
+            ['columns', 'leads', 'source_rate', 'split', 'table', 'units']
+        """
+        return {name: value for name, value in vars(self).items() if name != "fractions"}
 
 
 def open_dataset(
@@ -93,7 +106,7 @@ def open_dataset(
     if table is None:
         return dataset
     meanings = parse_columns(columns)
-    if split is not None and split != "all" and not Path(split).is_file():
+    if split is not None and split not in ("all", "folds") and not Path(split).is_file():
         meanings["split"] = split
     joined, notes = join_table(dataset, table, meanings)
     joined.notes = notes

@@ -21,6 +21,7 @@ _LATER = {
     "units",
     "source_rate",
     "split",
+    "fractions",
     "risk",
 }  # options that a config.json may lack
 
@@ -73,7 +74,9 @@ class InputOptions:
         units: Units of data that is an array (.npy, .npz): mV, uV or V.
         source_rate: Sampling rate in Hz of data that is an array.
         split: A split file, such as split.json of another run; a column of the table (train, validation, test, or folds
-            1 to 10: 9 validates, 10 tests); or all, to train on every recording. Default: a new one by patient.
+            1 to 10: 9 validates, 10 tests); folds, that of the database; or all, to train on every recording. Default:
+            that of the database if it has one (PTB-XL), else a new one by patient.
+        fractions: Fractions of the patients that train, validate and test in a new split; default: 0.7, 0.15, 0.15.
         risk: Risk that clef compares: score2, or regression tasks of the data or its table, separated by commas.
         region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
             very_high.
@@ -93,6 +96,7 @@ class InputOptions:
     units: str | None = None
     source_rate: float | None = None
     split: str | None = None
+    fractions: tuple[float, float, float] | None = None
     risk: str = "score2"
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
     seconds: float = 10.0

@@ -12,7 +12,7 @@ from ecgloss.data.preprocess import Preprocessing
 VERSION = 1
 COLUMNS = (
     "name patient group leads n_samples source_rate age sex smoker diabetes sbp total_chol hdl_chol "
-    "shard offset gain checksum labels values"
+    "shard offset gain checksum part labels values"
 )
 MICROVOLTS = [
     [-2.2, -3.3, 0.1, 43.3, -482.5, 1001.9, -450.9, 32.8, -9.2, 6.5, 27.3, 6.0, -43.2],

@@ -123,7 +123,8 @@ def columns() -> Any:
 
     ``leads`` is a JSON list of names, ``gain`` counts per mV, one number per lead; ``checksum`` the CRC-32 of the
     recording's int16 samples; ``labels`` (task to list of labels) and ``values`` (task to number) are JSON objects;
-    ``shard`` is the number of the shard, ``offset`` the position of the recording's first sample in it.
+    ``part`` is that of the official split; ``shard`` is the number of the shard, ``offset`` the position of the
+    recording's first sample in it.
 
     Example:
         >>> columns().names[:4]
@@ -150,6 +151,7 @@ def columns() -> Any:
             ("offset", integer),
             ("gain", pa.list_(pa.float32())),
             ("checksum", integer),
+            ("part", text),
             ("labels", text),
             ("values", text),
         ]

@@ -189,6 +189,7 @@ def _row(recording: Recording, counts: np.ndarray, gain: np.ndarray, preprocessi
         "hdl_chol": float(metadata.hdl_chol),
         "gain": gain.tolist(),
         "checksum": zlib.crc32(counts.tobytes()),
+        "part": metadata.part,
         "labels": json.dumps({k: list(v) for k, v in metadata.labels.items()}, sort_keys=True),
         "values": json.dumps({k: float(v) for k, v in metadata.values.items()}, sort_keys=True),
         "signature": signature(recording.leads, stored, preprocessing.sampling_rate).tolist(),

@@ -82,7 +82,7 @@ def open_cache(folder: Path) -> OpenCache:
     _check_rows(folder, table, n_leads, info)
     gains = np.asarray(table["gain"].combine_chunks().flatten(), np.float32)
     table = table.drop_columns(["leads", "gain"])
-    index = table.to_pandas(split_blocks=True, self_destruct=True)
+    index = table.to_pandas(self_destruct=True)
     del table
     lists = {kind: list(kind) for kind in set(leads)}
     index.insert(3, "leads", _objects([lists[kind] for kind in leads]))

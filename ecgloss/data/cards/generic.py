@@ -17,6 +17,7 @@ from ecgloss.data.wfdb.records import read_voltages
 _PATIENT = re.compile(
     r"(?:patient|subject)[ _]?(?:(?:id|number|no\.?)\s*[:=]?|[:=])?\s*([-\w]*\d[-\w]*)", re.IGNORECASE
 )
+_MEDIANS = re.compile(r"medians?([_-]?beats?)?", re.IGNORECASE)
 _PATIENT_FOLDER = re.compile(r"p\d{6,}")
 
 
@@ -38,7 +39,8 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
             yield Entry(link.name, _refuse_link)
         for child in sub_folders(folder):
             for entry in choose(child).entries(child, sampling_rate):
-                yield _below(child.name, entry)
+                below = _below(child.name, entry)
+                yield Entry(below.name, _refuse_median) if _is_median(folder, child.name, entry.name) else below
 
     def extra_files(folder: Path) -> Iterator[Path]:
         for child in sub_folders(folder):
@@ -64,6 +66,7 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
         extra_files=extra_files,
         notes=(
             "Age and sex are taken from the header comments, if they are in one of the usual forms.",
+            "Median beats in a folder medians beside the records they were made from are skipped.",
             "Sub-folders that hold a database with a card are read with that card, so one folder may hold several "
             "databases; no labels are mapped between databases.",
         ),
@@ -73,6 +76,17 @@ def card(choose: Callable[[Path], DatabaseCard]) -> DatabaseCard:
 def _linked_folders(folder: Path) -> list[Path]:
     """Return the visible sub-folders that are links, in a fixed order."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and p.is_symlink() and not p.name.startswith("."))
+
+
+def _is_median(folder: Path, child: str, name: str) -> bool:
+    """Whether a record is the median beat of one of the same name, as in medians/1001/a beside raw/1001/a."""
+    return _MEDIANS.fullmatch(child) is not None and any(
+        other.name != child and (other / f"{name}.hea").is_file() for other in sub_folders(folder)
+    )
+
+
+def _refuse_median() -> list[Recording]:
+    raise InvalidRecordError("is the median beat of the record of the same name beside it, and no recording of its own")
 
 
 def _refuse_link() -> list[Recording]:
