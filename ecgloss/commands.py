@@ -209,7 +209,7 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
     _add_array_options(parser)
-    parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
+    parser.add_class_arguments(Preprocessing, skip={"leads", "normalisation", "scale_mv"}, as_group=False)
     return parser
 
 
@@ -248,7 +248,7 @@ def _features_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     _add_leads(parser)
     _add_array_options(parser)
-    parser.add_class_arguments(Preprocessing, skip={"leads"}, as_group=False)
+    parser.add_class_arguments(Preprocessing, skip={"leads", "normalisation", "scale_mv"}, as_group=False)
     return parser
 
 

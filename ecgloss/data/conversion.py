@@ -45,5 +45,6 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; give another folder, or empty this one")
     arrays = ArrayOptions(units, source_rate)
-    build_cache(resolve(source, preprocessing, arrays, skip=out), out, preprocessing, progress=progress)
+    found = resolve(source, preprocessing, arrays, skip=out)
+    build_cache(found, out, preprocessing.stored(), progress=progress)
     return out

@@ -123,6 +123,22 @@ class EcgDataset:
         counts = self._shards[shard][offset + row * length : offset + (row + 1) * length]
         return np.asarray(counts / gain[row])
 
+    def root_mean_square(self, rows: np.ndarray) -> float:
+        """Root mean square of recordings in mV, over all samples of all leads of at most 2,000 of them.
+
+        Args:
+            rows: (n,) their positions; of more than 2,000 some are taken, evenly.
+
+        Raises:
+            ValueError: If every sample is zero.
+        """
+        chosen = rows[:: -(-len(rows) // 2000)]
+        squares = [float(np.square(self.signal(int(i)), dtype=np.float64).mean()) for i in chosen]
+        found = float(np.sqrt(np.mean(squares)))
+        if not found > 0:
+            raise ValueError(f"{self.source}: all samples of {len(chosen)} recordings are zero")
+        return found
+
     def tasks(self) -> list[str]:
         """Return the tasks for which at least one recording is labelled, classification and regression."""
         return [*self._label_tasks(), *self._value_tasks()]

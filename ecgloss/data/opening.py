@@ -169,8 +169,8 @@ def _open(
     folder = Path(source).expanduser()
     if is_cache(folder):
         dataset = EcgDataset(folder)
-        _check_preprocessing(dataset, preprocessing)
-        return dataset
+        _check_preprocessing(dataset, preprocessing.stored())
+        return _with(dataset, preprocessing)
     found = resolve(source, preprocessing, arrays, skip=_cache_root(cache_dir))
     return _converted(found, preprocessing, cache_dir, progress)
 
@@ -184,18 +184,24 @@ def _converted(
     source: Source, preprocessing: Preprocessing, cache_dir: str | Path | None, progress: bool
 ) -> EcgDataset:
     """The cache of a source, made if it is not there or the source has changed."""
-    root, key = _cache_root(cache_dir), source.key[:20]
+    root, key, stored = _cache_root(cache_dir), source.key[:20], preprocessing.stored()
     for made in root.glob(f"[!.]*-{key}-*"):
         if is_cache(made) and unchanged(made):
-            return EcgDataset(made)
+            return _with(EcgDataset(made), preprocessing)
     with suppress(OSError):  # said when the cache is written; made first, because it changes the time of its parent
         root.mkdir(parents=True, exist_ok=True)
     target = root / f"{source.listing.card}-{key}-{source.listing.key[:12]}"
     if is_cache(target):
         keep(source.listing.files, target)
     else:
-        build_cache(source, target, preprocessing, progress=progress)
-    return EcgDataset(target)
+        build_cache(source, target, stored, progress=progress)
+    return _with(EcgDataset(target), preprocessing)
+
+
+def _with(dataset: EcgDataset, preprocessing: Preprocessing) -> EcgDataset:
+    """A dataset that knows what is done to windows of its signals, too."""
+    dataset.preprocessing = preprocessing
+    return dataset
 
 
 def _check_preprocessing(dataset: EcgDataset, wanted: Preprocessing) -> None:

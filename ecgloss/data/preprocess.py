@@ -8,7 +8,7 @@ floating point at such a low edge.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -22,12 +22,16 @@ from ecgloss.engine.extension import load
 #: Accepted rates in Hz. One outside is a mistake in a header; resampling from it could need any amount of memory.
 SAMPLING_RATES = (20.0, 100_000.0)
 _LARGEST_DENOMINATOR = 1000  # of the resampling ratio, which is 500/257 from 257 Hz to 500 Hz
+NORMALISATIONS = ("recording", "dataset", "none")
+_UNITS = "mV"
+_LATER = {"notch_hz": None, "normalisation": "recording", "scale_mv": None, "units": _UNITS}  # fields files may lack
+_NOTCH_QUALITY = 30.0
 _FLAT = 1e-6  # a lead that varies by less than this part of its level holds rounding errors, not an ECG
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to every signal before it is stored; kept in caches and in checkpoints.
+    """What is done to every signal before an encoder sees it; kept in checkpoints and, but for the end, in caches.
 
     Attributes:
         sampling_rate: Rate in Hz to which all recordings are resampled.
@@ -35,6 +39,11 @@ class Preprocessing:
         high_hz: Upper edge of the pass band in Hz, below half of the sampling rate.
         order: Order of the Butterworth filter (applied forwards and backwards).
         leads: Leads to keep, in this order; None keeps all leads of a recording.
+        notch_hz: Frequency of mains hum that is taken out by a notch of 1/30 of its width, 50 or 60 Hz; None: none is.
+        normalisation: What is done to a window, which is no part of what is stored: "recording", each lead of it is
+            z-scored by itself; "dataset", mV are divided by ``scale_mv``; "none", it stays in mV.
+        scale_mv: Root mean square of the training recordings in mV, for the normalisation "dataset"; None until it is
+            known.
 
     Raises:
         ValueError: If a rate, an edge, the order or the list of leads makes no sense.
@@ -49,9 +58,20 @@ class Preprocessing:
     high_hz: float = 40.0
     order: int = 5
     leads: tuple[str, ...] | None = None
+    notch_hz: float | None = None
+    normalisation: str = "recording"
+    scale_mv: float | None = None
 
     def __post_init__(self) -> None:
         _check_rate(self.sampling_rate)
+        if self.normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}; got {self.normalisation!r}")
+        if self.scale_mv is not None and not 0 < self.scale_mv < math.inf:
+            raise ValueError(f"scale_mv must be positive, in mV; got {self.scale_mv}")
+        if self.notch_hz is not None and not 0 < self.notch_hz < self.sampling_rate / 2:
+            raise ValueError(
+                f"notch_hz must be below half the sampling rate ({self.sampling_rate / 2:g} Hz); got {self.notch_hz}"
+            )
         if not 0.0 < self.low_hz < self.high_hz:
             raise ValueError(
                 f"low_hz and high_hz must satisfy 0 < low_hz < high_hz, got {self.low_hz} and {self.high_hz}"
@@ -70,6 +90,15 @@ class Preprocessing:
                 raise ValueError(f"leads must not repeat a lead, got {', '.join(leads)}")
             object.__setattr__(self, "leads", leads)
 
+    def stored(self) -> Preprocessing:
+        """What is done to signals before they are stored: all but the normalisation.
+
+        Example:
+            >>> Preprocessing(normalisation="none").stored() == Preprocessing()
+            True
+        """
+        return replace(self, normalisation=NORMALISATIONS[0], scale_mv=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file.
 
@@ -78,7 +107,7 @@ class Preprocessing:
             ['I']
         """
         fields = asdict(self)
-        return fields | {"leads": None if self.leads is None else list(self.leads)}
+        return fields | {"leads": None if self.leads is None else list(self.leads), "units": _UNITS}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Preprocessing:
@@ -92,8 +121,11 @@ class Preprocessing:
             3
         """
         expected = {"sampling_rate", "low_hz", "high_hz", "order", "leads"}
-        if not isinstance(fields, dict) or set(fields) != expected:
+        if not isinstance(fields, dict) or not expected <= set(fields) <= {*expected, *_LATER}:
             raise ValueError(f"preprocessing must have the fields {sorted(expected)}, got {fields!r}")
+        fields = {**_LATER, **fields}
+        if fields["units"] != _UNITS:
+            raise ValueError(f"preprocessing: units must be {_UNITS}, got {fields['units']!r}")
         try:
             return cls(
                 sampling_rate=float(fields["sampling_rate"]),
@@ -101,6 +133,9 @@ class Preprocessing:
                 high_hz=float(fields["high_hz"]),
                 order=int(fields["order"]),
                 leads=None if fields["leads"] is None else tuple(str(lead) for lead in fields["leads"]),
+                notch_hz=None if fields["notch_hz"] is None else float(fields["notch_hz"]),
+                normalisation=str(fields["normalisation"]),
+                scale_mv=None if fields["scale_mv"] is None else float(fields["scale_mv"]),
             )
         except TypeError as error:
             raise ValueError(f"preprocessing holds a value of the wrong kind: {fields!r}") from error
@@ -133,7 +168,8 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
     _check_rate(sampling_rate)
     scipy_signal = require("scipy.signal", "data")
     rate = preprocessing.sampling_rate
-    sections, states = _sections(preprocessing.order, preprocessing.low_hz, preprocessing.high_hz, rate)
+    band = (preprocessing.low_hz, preprocessing.high_hz)
+    sections, states = _sections(preprocessing.order, band, preprocessing.notch_hz, rate)
     ratio = Fraction(rate / sampling_rate).limit_denominator(_LARGEST_DENOMINATOR)
     shortest = math.ceil(0.5 * sampling_rate)
     if signal.shape[1] < shortest:
@@ -161,13 +197,18 @@ def _zero_phase(signal: np.ndarray, sections: np.ndarray, states: np.ndarray, pa
 
 
 @lru_cache
-def _sections(order: int, low_hz: float, high_hz: float, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Second-order sections of the band-pass filter, and their states after a constant input.
+def _sections(
+    order: int, band: tuple[float, float], notch_hz: float | None, rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections of the band-pass filter and the notch, and their states after a constant input.
 
     They are kept: their design takes as long as their use.
     """
     scipy_signal = require("scipy.signal", "data")
-    sections = scipy_signal.butter(order, (low_hz, high_hz), "bandpass", fs=rate, output="sos")
+    sections = scipy_signal.butter(order, band, "bandpass", fs=rate, output="sos")
+    if notch_hz is not None:
+        notch = scipy_signal.tf2sos(*scipy_signal.iirnotch(notch_hz, _NOTCH_QUALITY, fs=rate))
+        sections = np.concatenate([sections, notch])
     return np.asarray(sections), np.asarray(scipy_signal.sosfilt_zi(sections))
 
 

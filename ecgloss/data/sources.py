@@ -175,4 +175,4 @@ def _simulated(patient: int, visit: int, seed: int, sampling_rate: float) -> lis
 
 def _key(label: str, preprocessing: Preprocessing) -> str:
     """Hash source and preprocessing, and the version of what a cache holds."""
-    return hashlib.sha256(json.dumps([FORMAT, CONTENTS, label, preprocessing.to_json()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, CONTENTS, label, preprocessing.stored().to_json()]).encode()).hexdigest()

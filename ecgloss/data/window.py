@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecgloss.data.preprocess import Preprocessing
+
 
 def cut(signal: np.ndarray, length: int, at: float = 0.0) -> np.ndarray:
     """Cut a window from a signal.
@@ -27,6 +29,32 @@ def cut(signal: np.ndarray, length: int, at: float = 0.0) -> np.ndarray:
         return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, -spare)])
     start = int(at * (spare + 1))
     return signal[..., start : start + length]
+
+
+def normalise(x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """What an encoder sees of windows in mV.
+
+    Args:
+        x: (..., L) in mV.
+        preprocessing: Its ``normalisation`` says what is done, and its ``scale_mv`` is used by "dataset".
+
+    Raises:
+        ValueError: If the scale is needed and not known.
+
+    Example:
+        >>> x = torch.tensor([1.0, 3.0])
+        >>> normalise(x, Preprocessing()).tolist()
+        [-1.0, 1.0]
+        >>> normalise(x, Preprocessing(normalisation="dataset", scale_mv=2.0)).tolist()
+        [0.5, 1.5]
+    """
+    if preprocessing.normalisation == "recording":
+        return standardise(x)
+    if preprocessing.normalisation == "none":
+        return x
+    if preprocessing.scale_mv is None:
+        raise ValueError('normalisation "dataset" needs scale_mv, which pretraining finds and its checkpoints hold')
+    return x / preprocessing.scale_mv
 
 
 def standardise(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ecgloss._extras import require
 from ecgloss._files import replacing
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording import normalise_lead
-from ecgloss.data.window import cut, standardise
+from ecgloss.data.window import cut, normalise
 from ecgloss.models.encoder import Encoder
 
 ALL_LEADS = "all"
@@ -63,7 +63,7 @@ def embed(
         for start in tqdm(starts, desc="embed", disable=not progress, leave=False):
             batch = windows[start : start + batch_size]
             signals = np.array([[cut(dataset.signal(i, name), length) for name in names] for i, names in batch])
-            x = standardise(torch.from_numpy(signals).to(device))
+            x = normalise(torch.from_numpy(signals).to(device), dataset.preprocessing)
             parts.append(model(x).float().cpu().numpy())
     embeddings = np.concatenate(parts) if parts else np.zeros((0, model.out_features), np.float32)
     return _means(embeddings, [len(found) for found in inputs])

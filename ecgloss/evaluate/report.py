@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ecgloss._files import read_json_lines
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording_risk import recording_risks
-from ecgloss.data.window import cut, standardise
+from ecgloss.data.window import cut, normalise
 from ecgloss.evaluate import figures
 from ecgloss.evaluate.html_page import Section, write_report
 from ecgloss.evaluate.tables import ResultRow, html
@@ -92,7 +92,7 @@ def views_section(dataset: EcgDataset, card: EncoderCard, row: int) -> Section:
         text=f"Recording {dataset.index['name'].iloc[row]}. The loss pulls the two views together; "
         "most losses also push views of other recordings away.",
         figure=figures.views(
-            standardise(signal).numpy(),
+            normalise(signal, dataset.preprocessing).numpy(),
             batch.view1[0, 0].numpy(),
             batch.view2[0, 0].numpy(),
             config.sampling_rate,

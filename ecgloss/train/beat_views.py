@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 
 from ecgloss.data.augment import augment, mask_leads
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.window import cut, standardise
+from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.window import cut, normalise
 from ecgloss.physiology.beats import shuffle_beats
 from ecgloss.physiology.marks import WaveMarks
 from ecgloss.train.config import PretrainConfig
@@ -101,10 +102,10 @@ def beat_views(
     if config.physioclr.shuffle:
         result = shuffle_beats(raw2, peaks, draw)
         shuffled, unchanged = result.x, (result.source == torch.arange(length)).all(1)
-    view1, view2, neighbour = (_view(x, config, draw) for x in (raw1, shuffled, beside))
+    view1, view2, neighbour = (_view(x, config, dataset.preprocessing, draw) for x in (raw1, shuffled, beside))
     waves = torch.stack([marks.mask(i, start, length) for i, start in zip(rows, found.starts)])
     known = torch.tensor([start >= 0 for start in found.beside])
-    return BeatViews(view1, view2, Beats(standardise(raw1), waves, neighbour, known, unchanged))
+    return BeatViews(view1, view2, Beats(normalise(raw1, dataset.preprocessing), waves, neighbour, known, unchanged))
 
 
 def _signals(dataset: EcgDataset, rows: list[int], leads: Leads) -> list[np.ndarray]:
@@ -120,9 +121,9 @@ def _windows(signals: list[np.ndarray], starts: list[int], length: int) -> Tenso
     return torch.from_numpy(np.stack(windows))
 
 
-def _view(x: Tensor, config: PretrainConfig, draw: Generator) -> Tensor:
-    """Noise and masks for every lead, z-score, and leads set to zero where a view has several."""
+def _view(x: Tensor, config: PretrainConfig, preprocessing: Preprocessing, draw: Generator) -> Tensor:
+    """Noise and masks for every lead, normalisation, and leads set to zero where a view has several."""
     noisy = augment(x.flatten(0, 1), config.sampling_rate, config.augmentation, draw)
-    view = standardise(noisy).reshape(x.shape)
+    view = normalise(noisy, preprocessing).reshape(x.shape)
     masked = config.augmentation.lead_mask_probability
     return mask_leads(view, masked, draw) if masked and x.shape[1] > 1 else view

@@ -26,7 +26,7 @@ def training_card(
     return EncoderCard(
         model=config.model,
         in_channels=model.in_channels,
-        preprocessing=config.preprocessing.to_json(),
+        preprocessing=dataset.preprocessing.to_json(),
         seconds=config.seconds,
         leads=list(config.input_leads or sorted({lead for i in range(len(dataset)) for lead in dataset.leads(i)})),
         loss={"name": config.loss, **method.describe()},

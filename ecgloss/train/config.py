@@ -23,6 +23,8 @@ _LATER = {
     "split",
     "fractions",
     "risk",
+    "notch_hz",
+    "normalisation",
 }  # options that a config.json may lack
 
 
@@ -89,6 +91,9 @@ class InputOptions:
         low_hz: Lower edge of the pass band in Hz.
         high_hz: Upper edge of the pass band in Hz.
         leads: Leads to train on; default: all of each recording.
+        notch_hz: Frequency of mains hum that a notch takes out, 50 or 60; default: none.
+        normalisation: Whether each lead of a window is z-scored by itself ("recording"), mV are divided by the root
+            mean square of the training recordings ("dataset"), or the encoder sees mV ("none").
     """
 
     table: str | None = None
@@ -107,6 +112,8 @@ class InputOptions:
     low_hz: float = 0.67
     high_hz: float = 40.0
     leads: tuple[str, ...] | None = None
+    notch_hz: float | None = None
+    normalisation: Literal["recording", "dataset", "none"] = "recording"
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,14 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
     @property
     def preprocessing(self) -> Preprocessing:
         """What is done to every signal."""
-        return Preprocessing(self.sampling_rate, self.low_hz, self.high_hz, leads=self.leads)
+        return Preprocessing(
+            self.sampling_rate,
+            self.low_hz,
+            self.high_hz,
+            leads=self.leads,
+            notch_hz=self.notch_hz,
+            normalisation=self.normalisation,
+        )
 
     @property
     def window(self) -> int:

@@ -97,6 +97,8 @@ def pretrain(
     )
     split, about_split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
+    if config.normalisation == "dataset":
+        dataset.preprocessing = replace(dataset.preprocessing, scale_mv=dataset.root_mean_square(train))
     side, gaps = side_information(config, dataset, train)
     trained_on = torch.from_numpy(signatures(dataset, train, progress=progress and fabric.is_global_zero))
     with fabric.rank_zero_first():

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ecgloss.data.augment import augment, mask_leads, shared_lead_choice
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.window import cut, standardise
+from ecgloss.data.window import cut, normalise
 from ecgloss.physiology.marks import WaveMarks
 from ecgloss.train.batches import patient_batches, random_batches
 from ecgloss.train.beat_views import Beats, Leads, beat_views
@@ -115,7 +115,7 @@ class ViewBatches(Dataset[ViewBatch]):
         for leads, place in zip((leads1, leads2), places.tolist()):
             raw = torch.from_numpy(np.stack([self._window(i, lead, at) for i, lead, at in zip(indices, leads, place)]))
             noisy = augment(raw, self.config.sampling_rate, self.config.augmentation, draw)
-            views.append(standardise(noisy)[:, None])
+            views.append(normalise(noisy, self.dataset.preprocessing)[:, None])
         return ViewBatch(views[0], views[1], rows, leads1, leads2)
 
     def _random_leads(self, indices: list[int], draw: torch.Generator) -> tuple[list[str], list[str]]:
@@ -149,7 +149,7 @@ class ViewBatches(Dataset[ViewBatch]):
             raw = [[self._window(i, lead, at) for lead in leads] for i, at in zip(indices, place)]
             flat = torch.from_numpy(np.array(raw)).flatten(0, 1)  # every lead is a row
             noisy = augment(flat, self.config.sampling_rate, self.config.augmentation, draw)
-            view = standardise(noisy).reshape(len(indices), len(leads), -1)
+            view = normalise(noisy, self.dataset.preprocessing).reshape(len(indices), len(leads), -1)
             masked = self.config.augmentation.lead_mask_probability
             views.append(mask_leads(view, masked, draw) if masked else view)
         first = [leads[0]] * len(indices)

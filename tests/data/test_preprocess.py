@@ -125,7 +125,7 @@ def test_preprocessing_with_a_value_of_the_wrong_kind_is_refused():
 def test_the_filter_in_cpp_is_that_of_scipy(leads):
     extension = pytest.importorskip("ecgloss._C", reason="the C++ extension was not built")
     x = np.random.default_rng(leads).normal(size=(leads, 700))
-    sections, states = preprocess._sections(5, 0.67, 40.0, 250.0)
+    sections, states = preprocess._sections(5, (0.67, 40.0), 50.0, 250.0)
     for padding in (0, 1, 373, 699):
         expected = scipy.signal.sosfiltfilt(sections, x, axis=-1, padlen=padding)
         np.testing.assert_allclose(extension.zero_phase(x, sections, states, padding), expected, rtol=0, atol=1e-12)
@@ -135,3 +135,34 @@ def test_the_filter_in_cpp_is_that_of_scipy(leads):
     for arguments in ((x[0], sections, states), (x, sections[:, :5], states), (x, sections, states[:2])):
         with pytest.raises(ValueError, match=r"zero_phase takes \(leads, samples\)"):
             extension.zero_phase(*arguments, 0)
+
+
+def test_a_notch_takes_out_the_hum_and_nothing_beside_it():
+    wide = Preprocessing(low_hz=0.5, high_hz=150.0)
+    notched = Preprocessing(low_hz=0.5, high_hz=150.0, notch_hz=50.0)
+    for frequency, kept in ((50.0, 0.0), (40.0, 1.0), (60.0, 1.0)):
+        x = sine(frequency, 500.0)
+        ratio = np.abs(middle(prepare(x, 500.0, notched))).max() / np.abs(middle(prepare(x, 500.0, wide))).max()
+        assert ratio == pytest.approx(kept, abs=0.02)
+
+
+def test_files_without_the_later_fields_are_read_and_other_units_refused():
+    now = Preprocessing(leads=("I", "II")).to_json()
+    assert now["units"] == "mV"
+    before = {name: now[name] for name in ("sampling_rate", "low_hz", "high_hz", "order", "leads")}
+    assert Preprocessing.from_json(before) == Preprocessing.from_json(now) == Preprocessing(leads=("I", "II"))
+    with pytest.raises(ValueError, match="units must be mV, got 'uV'"):
+        Preprocessing.from_json({**now, "units": "uV"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("notch_hz", 250.0, "below half the sampling rate"),
+        ("normalisation", "window", "recording, dataset, none"),
+        ("scale_mv", 0.0, "positive"),
+    ],
+)
+def test_new_fields_are_checked(field, value, said):
+    with pytest.raises(ValueError, match=said):
+        Preprocessing(**{field: value})

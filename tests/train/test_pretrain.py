@@ -11,11 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from covering import each_value
 
 from ecgloss._files import read_json, read_json_lines
+from ecgloss.data import Preprocessing, Split, open_dataset
+from ecgloss.evaluate.embed import embed
 from ecgloss.models import load_encoder, random_encoder
 from ecgloss.models.pretrained import checkpoints, trained_on
 from ecgloss.train import pretrain as pretrain_module
@@ -296,3 +299,30 @@ def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path, config, loss)
     assert position == Position(step=8, epoch=2, batch=0)
     for path in result.checkpoint.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_normalisation_by_the_training_recordings_travels_in_the_checkpoint(config, tmp_path):
+    result = pretrain(replace(config, epochs=1, normalisation="dataset", out=str(tmp_path / "run")), progress=False)
+    found = Preprocessing.from_json(load_encoder(result.run)[1].preprocessing)
+    rows = Split.load(result.run / "split.json").train
+    samples = np.concatenate([result.dataset.signal(int(i)).ravel() for i in rows])
+    assert found.scale_mv == pytest.approx(float(np.sqrt(np.square(samples, dtype=np.float64).mean())), rel=1e-6)
+    again = open_dataset(config.data, preprocessing=found, cache_dir=config.cache, progress=False)
+    assert again.folder == result.dataset.folder  # what is stored does not depend on it
+    length = round(config.seconds * 100)
+    embedded = embed(Whole(length), again, lead="II", seconds=config.seconds, rows=rows[:1], progress=False)
+    expected = again.signal(int(rows[0]), "II")[:length] / found.scale_mv
+    np.testing.assert_allclose(embedded[0], expected, rtol=1e-5)
+
+
+class Whole(torch.nn.Module):
+    """An encoder that returns the window it sees."""
+
+    in_channels = 1
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.out_features = length
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0]
