@@ -1,4 +1,6 @@
-"""Augmentations of CLEF (arXiv 2512.02180): recording noise, a run of zeros, and the choice of a lead per view.
+"""Augmentations: recording noise, a run of zeros, and the choice of a lead per view, as in CLEF (arXiv 2512.02180).
+
+Besides, as in other work on contrastive learning of ECGs: shifts in time and random amplitudes, both off by default.
 
 All are batched, pure (the input is never changed) and draw from a generator that the caller passes.
 """
@@ -16,6 +18,7 @@ from ecgloss.data.noise_bank import from_bank
 
 NONE = "none"
 NOISES = (NONE, *MAKERS)
+CLEF_NOISES = (NONE, "motion", "electrode", "baseline", "mixture")
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,24 @@ class Augmentation:
 
     Attributes:
         noise_rms: Root mean square of the noise over the window, in mV.
-        noises: Kinds of noise, one of which is chosen for each view: none, motion, electrode, baseline, mixture.
+        noises: Kinds of noise, one of which is chosen for each view: none, motion, electrode, baseline, mixture, mains.
+        noise_folder: Folder with the records bw, em and ma of the MIT-BIH noise stress test database (physionet.org/
+            content/nstdb): baseline, electrode and motion are then taken from them instead of being simulated.
         mask_probability: Probability that one run of samples of a view is set to zero.
         mask_fraction: Shortest and longest such run, as fractions of the window.
         lead_mask_probability: Probability that a lead is set to zero in a view of several leads; one stays at least.
+        shift_s: Longest shift of a view in time, in seconds, earlier or later; zeros come in at the end.
+        scale: Least and largest factor of the amplitude of a view, before noise is added.
     """
 
     noise_rms: float = 0.1
-    noises: tuple[str, ...] = NOISES
+    noises: tuple[str, ...] = CLEF_NOISES
+    noise_folder: str | None = None
     mask_probability: float = 0.2
     mask_fraction: tuple[float, float] = (0.1, 0.3)
     lead_mask_probability: float = 0.0
+    shift_s: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_rms < float("inf"):
@@ -48,13 +58,17 @@ class Augmentation:
             raise ValueError(f"mask_probability must lie in [0, 1]; got {self.mask_probability}")
         if not 0 <= self.lead_mask_probability < 1:
             raise ValueError(f"lead_mask_probability must lie in [0, 1); got {self.lead_mask_probability}")
+        if not 0 <= self.shift_s < float("inf"):
+            raise ValueError(f"shift_s must be finite and at least 0 s; got {self.shift_s}")
+        if not 0 < self.scale[0] <= self.scale[1] < float("inf"):
+            raise ValueError(f"scale must satisfy 0 < least <= largest; got {self.scale}")
         low, high = self.mask_fraction
         if not 0 <= low <= high <= 1:
             raise ValueError(f"mask_fraction must satisfy 0 <= shortest <= longest <= 1; got {self.mask_fraction}")
 
 
 def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Add noise to every row, then set a run of samples to zero in some rows.
+    """Scale and shift every row, add noise, then set a run of samples to zero in some rows.
 
     Args:
         x: (B, L) signals in mV.
@@ -74,15 +88,72 @@ def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generat
         >>> round(float(y.square().mean().sqrt()), 3)
         0.1
     """
-    noisy = add_noise(x, sampling_rate, augmentation.noises, augmentation.noise_rms, generator)
+    if augmentation.scale != (1.0, 1.0):
+        x = scale(x, augmentation.scale, generator)
+    if augmentation.shift_s:
+        x = shift(x, round(augmentation.shift_s * sampling_rate), generator)
+    noisy = add_noise(
+        x, sampling_rate, augmentation.noises, augmentation.noise_rms, generator, folder=augmentation.noise_folder
+    )
     return mask_run(noisy, augmentation.mask_probability, augmentation.mask_fraction, generator)
 
 
-def add_noise(x: Tensor, sampling_rate: float, noises: Sequence[str], rms: float, generator: Generator) -> Tensor:
-    """Add one kind of noise per row, chosen uniformly from ``noises``, with the given root mean square in mV.
+def scale(x: Tensor, limits: tuple[float, float], generator: Generator) -> Tensor:
+    """Multiply every row by a factor, uniform between two limits in its logarithm.
 
     Raises:
-        ValueError: if x is not (B, L) or the sampling rate is not positive.
+        ValueError: if x is not (B, L).
+
+    Example:
+        >>> y = scale(torch.ones(3, 2), (0.5, 2.0), torch.Generator().manual_seed(0))
+        >>> bool(((y >= 0.5) & (y <= 2.0)).all()), bool((y[:, 0] == y[:, 1]).all())
+        (True, True)
+    """
+    rows, _ = _shape(x)
+    low, high = limits
+    draw = torch.rand(rows, 1, generator=generator, device=x.device)
+    return x * (low * (high / low) ** draw).to(x.dtype)
+
+
+def shift(x: Tensor, most: int, generator: Generator) -> Tensor:
+    """Shift every row by up to ``most`` samples, earlier or later; zeros come in at the end.
+
+    Raises:
+        ValueError: if x is not (B, L).
+
+    Example:
+        >>> x = torch.arange(1.0, 6.0)[None]
+        >>> sorted({tuple(shift(x, 1, torch.Generator().manual_seed(k))[0].tolist()) for k in range(9)})
+        [(0.0, 1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0), (2.0, 3.0, 4.0, 5.0, 0.0)]
+    """
+    rows, length = _shape(x)
+    steps = torch.randint(-most, most + 1, (rows, 1), generator=generator, device=x.device)
+    source = torch.arange(length, device=x.device) + steps
+    inside = (source >= 0) & (source < length)
+    return torch.where(inside, x.gather(1, source.clamp(0, length - 1)), torch.zeros_like(x))
+
+
+def add_noise(
+    x: Tensor,
+    sampling_rate: float,
+    noises: Sequence[str],
+    rms: float,
+    generator: Generator,
+    *,
+    folder: str | None = None,
+) -> Tensor:
+    """Add one kind of noise per row, chosen uniformly from ``noises``, with the given root mean square in mV.
+
+    Args:
+        x: (B, L) signals in mV.
+        sampling_rate: Hz.
+        noises: Names of kinds.
+        rms: Of the noise, in mV.
+        generator: Source of randomness, on the device of x.
+        folder: Where recorded noise is; None: noise is simulated.
+
+    Raises:
+        ValueError: if x is not (B, L), the sampling rate is not positive, or the folder has no noise.
     """
     rows, length = _shape(x)
     if not sampling_rate > 0:
@@ -94,7 +165,7 @@ def add_noise(x: Tensor, sampling_rate: float, noises: Sequence[str], rms: float
             continue
         places = (chosen == kind).nonzero()[:, 0]
         if len(places):
-            noise = from_bank(name, len(places), length, sampling_rate, generator).to(x.dtype)
+            noise = from_bank(name, len(places), length, sampling_rate, generator, folder).to(x.dtype)
             result.index_add_(0, places, noise, alpha=rms)
     return result
 

@@ -17,6 +17,7 @@ BASELINE_HZ = (0.05, 0.7)  # breathing and slow drift of the electrode potential
 MUSCLE_HZ = (5.0, 40.0)  # the part of muscle activity that survives the pass band of an ECG
 ENVELOPE_HZ = (0.05, 0.8)  # how fast muscle activity comes and goes
 EVENTS_PER_SECOND = 0.4  # how often an electrode's contact slips
+_LEAST_RATE_HZ = 121.0  # twice 60 Hz and the drift of its frequency
 DECAY_SECONDS = (0.1, 1.0)  # range of the time constant after which the step has decayed to 1/e
 
 
@@ -64,6 +65,27 @@ def muscle_activity(rows: int, length: int, sampling_rate: float, generator: Gen
     return unit_rms(carrier * (0.2 + envelope))
 
 
+def mains_hum(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
+    """Hum of the mains at 50 or 60 Hz, with its third harmonic where the sampling rate can hold it.
+
+    Raises:
+        ValueError: If the sampling rate is below 121 Hz.
+
+    Example:
+        >>> mains_hum(2, 1000, 500.0, torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 1000])
+    """
+    if sampling_rate < _LEAST_RATE_HZ:
+        raise ValueError(f"hum of the mains needs a rate of at least {_LEAST_RATE_HZ:g} Hz; got {sampling_rate:g} Hz")
+    fifty, phase, harmonic, drift = torch.rand(4, rows, 1, generator=generator, device=generator.device)
+    hertz = torch.where(fifty < 0.5, 50.0, 60.0) + 0.2 * (drift - 0.5)  # the frequency of the mains varies a little
+    turns = hertz * torch.arange(length, device=generator.device) / sampling_rate
+    hum = torch.sin(2 * torch.pi * (turns + phase))
+    if sampling_rate > _LEAST_RATE_HZ * 3:
+        hum = hum + 0.3 * harmonic * torch.sin(6 * torch.pi * (turns + harmonic))
+    return unit_rms(hum)
+
+
 def mixture(rows: int, length: int, sampling_rate: float, generator: Generator) -> Tensor:
     """A random convex mixture of the three, per row.
 
@@ -84,6 +106,7 @@ MAKERS: dict[str, NoiseMaker] = {
     "electrode": electrode_motion,
     "baseline": baseline_wander,
     "mixture": mixture,
+    "mains": mains_hum,
 }
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgloss.data.augment import NOISES, Augmentation, add_noise, augment, mask_leads, mask_run, shared_lead_choice
-from ecgloss.data.noise import MAKERS
+from ecgloss.data.augment import (
+    CLEF_NOISES,
+    NOISES,
+    Augmentation,
+    add_noise,
+    augment,
+    mask_leads,
+    mask_run,
+    scale,
+    shared_lead_choice,
+    shift,
+)
+from ecgloss.data.noise import MAKERS, mains_hum
 
 RATE, LENGTH = 250.0, 2500
 
@@ -25,7 +40,7 @@ def power_below(x: torch.Tensor, hz: float) -> torch.Tensor:
     kind=st.sampled_from(NOISES),
     rows=st.integers(1, 5),
     length=st.integers(50, 3000),
-    rate=st.floats(50, 1000),
+    rate=st.floats(121, 1000),
     rms=st.floats(0.0, 2.0),
     seed=st.integers(0, 2**31),
 )
@@ -76,7 +91,7 @@ def test_electrode_steps_are_sudden(rng):
 
 def test_every_kind_is_chosen_about_as_often(rng):
     x = torch.zeros(4000, 100)
-    y = add_noise(x, 100.0, NOISES, 1.0, rng)
+    y = add_noise(x, 100.0, CLEF_NOISES, 1.0, rng)
     silent = (y == 0).all(1).float().mean()
     assert 0.17 < silent < 0.23  # 1 in 5, five standard deviations
 
@@ -134,7 +149,7 @@ def test_augment_is_noise_then_mask(rng):
     ("options", "message"),
     [
         ({"noise_rms": -0.1}, "noise_rms must be finite and at least 0 mV; got -0.1"),
-        ({"noises": ("hum",)}, "noises must name some of none, motion, electrode, baseline, mixture; got hum"),
+        ({"noises": ("hum",)}, "noises must name some of none, motion, electrode, baseline, mixture, mains; got hum"),
         ({"noises": ()}, "got none at all"),
         ({"mask_probability": 1.2}, "mask_probability"),
         ({"mask_fraction": (0.5, 0.2)}, "mask_fraction"),
@@ -173,3 +188,62 @@ def test_leads_are_masked_as_often_as_asked_for():
         mask_leads(y, 1.0, torch.Generator())
     with pytest.raises(ValueError, match=r"lead_mask_probability must lie in \[0, 1\)"):
         Augmentation(lead_mask_probability=1.0)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_shifts_move_whole_rows_by_at_most_the_limit_in_both_directions():
+    x = torch.arange(1.0, 101.0).repeat(400, 1)
+    moved = shift(x, 7, seeded(0))
+    steps = set()
+    for row in moved:
+        inside = row.nonzero()[:, 0]
+        step = int(row[inside[0]] - 1 - inside[0])
+        steps.add(step)
+        assert torch.equal(row[inside], inside + 1.0 + step)
+        assert len(inside) == 100 - abs(step)
+    assert steps == set(range(-7, 8))
+
+
+def test_scales_are_one_factor_per_row_within_the_limits():
+    factors = scale(torch.ones(500, 3), (0.5, 2.0), seeded(0))
+    assert (factors[:, :1] == factors).all()
+    assert 0.5 <= float(factors.min()) < 0.55
+    assert 1.9 < float(factors.max()) <= 2.0
+    assert abs(float(factors.log().mean())) < 0.06
+
+
+def test_without_shift_and_scale_views_are_those_they_were():
+    x = torch.randn(4, 500, generator=seeded(1))
+    plain = augment(x, 100.0, Augmentation(), seeded(0))
+    assert torch.equal(plain, augment(x, 100.0, Augmentation(shift_s=0.0, scale=(1.0, 1.0)), seeded(0)))
+    assert not torch.equal(plain, augment(x, 100.0, Augmentation(shift_s=0.5), seeded(0)))
+
+
+@pytest.mark.parametrize("rate", [125.0, 500.0])
+def test_hum_of_the_mains_is_at_50_or_60_hz(rate):
+    hum = mains_hum(40, round(10 * rate), rate, seeded(0))
+    spectrum = torch.fft.rfft(hum).abs()
+    peaks = torch.fft.rfftfreq(hum.shape[1], 1 / rate)[spectrum.argmax(1)]
+    assert {round(float(peak)) for peak in peaks} == {50, 60}
+    with pytest.raises(ValueError, match="at least 121 Hz; got 100 Hz"):
+        mains_hum(1, 1000, 100.0, seeded(0))
+
+
+def test_recorded_noise_is_taken_where_the_user_has_it(tmp_path):
+    time = np.arange(36_000) / 360
+    for name, hertz in (("bw", 0.3), ("em", 2.0), ("ma", 20.0)):
+        x = np.stack([np.sin(2 * np.pi * hertz * time), np.cos(2 * np.pi * hertz * time)], 1)
+        about = {"fs": 360, "units": ["mV"] * 2, "sig_name": ["noise1", "noise2"], "fmt": ["16"] * 2}
+        wfdb.wrsamp(name, p_signal=x, adc_gain=[1000.0] * 2, baseline=[0] * 2, write_dir=str(tmp_path), **about)
+    for kind, hertz in (("baseline", 0.3), ("electrode", 2.0), ("motion", 20.0)):
+        options = Augmentation(noises=(kind,), noise_folder=str(tmp_path), mask_probability=0.0, noise_rms=0.2)
+        added = augment(torch.zeros(8, 1000), 100.0, options, seeded(0))
+        np.testing.assert_allclose(added.square().mean(1).sqrt(), 0.2, rtol=1e-4)
+        peaks = torch.fft.rfftfreq(1000, 0.01)[torch.fft.rfft(added).abs().argmax(1)]
+        assert (peaks - hertz).abs().max() <= 0.11
+    (tmp_path / "em.hea").unlink()
+    with pytest.raises(ValueError, match=r"noise_folder .*: em.hea is missing; it must hold the records bw, em and ma"):
+        augment(torch.zeros(1, 900), 100.0, replace(options, noises=("electrode",)), seeded(0))
