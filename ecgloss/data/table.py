@@ -31,13 +31,15 @@ from ecgloss.data.table_cells import (
     truth_cell,
 )
 from ecgloss.data.table_columns import Column, columns_of
+from ecgloss.risk.inputs import from_percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ecgloss.data.dataset import EcgDataset
 
-_NUMBERS = ("sbp", "total_chol", "hdl_chol", "value", "risk")
+_NUMBERS = ("sbp", "total_chol", "hdl_chol", "age_at_diagnosis", "hba1c", "egfr", "bmi", "value", "risk")
+_ANSWERS = ("smoker", "diabetes", "bp_treated", "statin", "heart_failure", "hypertension", "stroke", "vascular")
 _MOST_CHOLESTEROL = 20.0  # mmol/L: a column with a larger median is in mg/dL
 
 
@@ -171,6 +173,8 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
     where = f"{path}, column {column.heading}"
     if column.kind in _NUMBERS:
         numbers = [number_cell(cell, where) * column.factor for cell in chosen]
+        if column.name == "%" and column.kind == "hba1c":
+            numbers = [from_percent(number) for number in numbers]
         _check_cholesterol(column, numbers, where)
         if column.kind in ("value", "risk"):
             for values, number in zip(dataset._values, numbers):
@@ -190,7 +194,7 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
         _set(dataset, "age", [None if not cell else age_cell(cell, where) for cell in chosen])
     elif column.kind == "sex":
         _set(dataset, "sex", [None if not cell else sex_cell(cell, where) for cell in chosen])
-    elif column.kind in ("smoker", "diabetes"):
+    elif column.kind in _ANSWERS:
         _set(dataset, column.kind, [None if not cell else truth_cell(cell, where) for cell in chosen])
     else:
         _set(dataset, column.kind, [cell or None for cell in chosen])
@@ -198,6 +202,10 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
 
 def _set(dataset: EcgDataset, name: str, values: list[Any]) -> None:
     """Replace the known values of one column of the index."""
+    if name not in dataset.index:  # an input of clinical scores that no database has by itself
+        dtype = "boolean" if name in _ANSWERS else "float64"
+        dataset.index[name] = require("pandas", "data").Series(values, index=dataset.index.index, dtype=dtype)
+        return
     old = dataset.index[name].tolist()
     merged = [before if value is None else value for before, value in zip(old, values)]
     dataset.index[name] = require("pandas", "data").Series(

@@ -187,8 +187,9 @@ def clinical_risk(
     Args:
         score: "score2": SCORE2 below 70 years, SCORE2-OP from 70 on. "auto": SCORE2-OP from 70 on, below it
             SCORE2-Diabetes with diabetes and SCORE2 without; for the USA, PREVENT. Single scores are "score2_only",
-            "score2_op", "score2_diabetes", "prevent" (total cardiovascular disease), "prevent_ascvd", "prevent_hf", "cha2ds2_vasc" and
-            "cha2ds2_va". Or a coefficient file of one score, see :func:`ecgloss.risk.read_models`.
+            "score2_op", "score2_diabetes", "prevent" (total cardiovascular disease), "prevent_ascvd", "prevent_hf",
+            "cha2ds2_vasc" and "cha2ds2_va". Or a coefficient file of one score, see
+            :func:`ecgloss.risk.read_models`.
         sex: "male" or "female"; None, "" and NaN are unknown. Scalar or (n,), like all down to ``vascular``.
         age: Years.
         smoker: Current smoker, as bool or 0/1, NaN where unknown; None: unknown for all, like all that follow.

@@ -12,6 +12,7 @@ from torch.distributed import ProcessGroup
 from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
 from ecgloss.models.encoder import Encoder
+from ecgloss.pairs.look import look_at_weights
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ecgloss.train.side_information import SideInformation
 
 Preset = Literal["preset"]
+_WEIGHTS = ("alpha", "risk_scale", "risk_power", "reliability", "nan_risk")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Clef(Method):
     """CLEF on the embeddings and the risks of a batch."""
 
     name = "clef"
+    compares_risk = True
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
@@ -107,5 +110,7 @@ class Clef(Method):
         return {"risk": self.risk, "region": self.region, **vars(self.criterion.options)}
 
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
-        """Unknown risks are allowed."""
-        return [gaps["risk"]] if "risk" in gaps else []
+        """Unknown risks are allowed; weights that hardly tell patients apart are named."""
+        options = vars(self.criterion.options)
+        look = look_at_weights(side.risk, side.missing, **{name: options[name] for name in _WEIGHTS})
+        return ([gaps["risk"]] if "risk" in gaps else []) + look.sentences("clef.risk_scale")
