@@ -72,6 +72,8 @@ def choose(
         ValueError: For an unknown score, region or country, or where the score needs a region and there is none.
     """
     models = models_of(score)
+    if country is not None and region is not None:
+        raise ValueError(f"give region or country, not both; got region {region} and country {country}")
     place = countries().region(country) if country is not None else region
     if place is not None and place != "prevent":
         check_region(place)

@@ -27,7 +27,7 @@ from ecgloss.models import load_encoder
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train import pretrain as pretrain_module
 
-COMMANDS = ["pretrain", "embed", "evaluate", "cache", "features", "data", "info"]
+COMMANDS = ["pretrain", "embed", "evaluate", "cache", "features", "risk", "data", "info"]
 SMALL = ["--sampling-rate", "100", "--seconds", "3", "--batch-size", "8", "--accelerator", "cpu"]
 BAR = re.compile(r"\d+%\|")
 REPOSITORY = Path(ecgloss.__file__).parent.parent

@@ -197,6 +197,8 @@ def test_auto_takes_prevent_in_the_usa_and_the_region_of_other_countries():
     assert german.risk[0] == score2(sex="male", age=50, **COMPLETE, region="moderate")
     with pytest.raises(ValueError, match=r"country: 'Atlantis' is in no risk region of SCORE2; give region"):
         clinical_risk(score="auto", sex="male", age=50, country="Atlantis")
+    with pytest.raises(ValueError, match="give region or country, not both; got region low and country Germany"):
+        clinical_risk(score="auto", sex="male", age=50, region="low", country="Germany")
     with pytest.raises(ValueError, match='score "auto" needs region or country'):
         clinical_risk(score="auto", sex="male", age=50)
     with pytest.raises(ValueError, match="the USA are in no risk region of SCORE2; use prevent or auto"):
