@@ -15,6 +15,7 @@ from ecgloss.data.recording_risk import recording_risk, risk_inputs
 from ecgloss.risk.choice import is_score, models_of
 from ecgloss.risk.inputs import INPUTS
 from ecgloss.risk.missing import fit_imputer
+from ecgloss.risk.models import region_of
 from ecgloss.risk.population import load_population
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.metadata import hidden
@@ -55,7 +56,9 @@ def run_risk(config: PretrainConfig, dataset: EcgDataset, train: NDArray[np.int6
     groups = dataset.index["group"].to_numpy()
     inputs, dropped = _inputs(config, dataset, names, groups)
     columns, shares, notes = [], [], []
-    about: dict[str, Any] = {"risk": names, "region": config.region, "country": config.metadata.country, "scores": {}}
+    country = config.metadata.country
+    region = config.region if country is None else region_of(country)
+    about: dict[str, Any] = {"risk": names, "region": region, "country": country, "scores": {}}
     for name in names:
         if is_score(name):
             said, values, share = _score(config, dataset, name, inputs, train)

@@ -108,6 +108,25 @@ def test_a_name_that_is_score_and_column_or_neither_is_refused(with_table):
         run_risk(replace(with_table, risk="nonsense"), dataset, TRAIN)
 
 
+def test_the_country_decides_the_region_and_is_in_the_card(config):
+    dataset = opened(config)
+    found = run_risk(replace(config, metadata=MetadataOptions(country="Turkey")), dataset, TRAIN)
+    expected = recording_risk(dataset, "high").risk
+    np.testing.assert_allclose(found.risk.numpy(), expected, rtol=1e-6)
+    assert (found.about["region"], found.about["country"]) == ("high", "Turkey")
+    american = run_risk(replace(config, risk="auto", metadata=MetadataOptions(country="USA")), dataset, TRAIN)
+    assert american.about["scores"]["auto"]["counts"]["with_risk"] > 10
+    assert any("scores in use: PREVENT total CVD" in note for note in american.notes)
+
+
+def test_values_in_another_unit_are_flagged_before_training(config):
+    dataset = opened(config)
+    dataset.index.loc[[5, 6], "sbp"] = [17.0, 0.0]
+    found = run_risk(config, dataset, TRAIN)
+    assert found.about["scores"]["score2"]["flagged"] == {"sbp_in_kPa": 1, "sbp_impossible": 1}
+    assert any(note.startswith("score2: sbp_in_kPa: 1 of 20 training recordings, not used") for note in found.notes)
+
+
 def test_an_own_score_is_a_file(config, tmp_path):
     model = {"title": "Mine", "link": "points", "valid": {}, "terms": {"age": {"input": "age"}}}
     model["sexes"] = {"any": {"coefficients": {"age": 2}}}

@@ -13,6 +13,7 @@ from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
 from ecgloss.models.encoder import Encoder
 from ecgloss.pairs.look import look_at_weights
+from ecgloss.risk import region_of
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Clef(Method):
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.risk, self.region = config.risk, config.region
+        country = config.metadata.country
+        self.risk, self.region = config.risk, config.region if country is None else region_of(country)
         self.criterion = CLEFLoss(**vars(config.clef.resolve(config.tau)), group=group)
 
     @classmethod
@@ -106,7 +108,7 @@ class Clef(Method):
         return Terms(loss, {"contrastive": contrastive, "alignment": alignment})
 
     def describe(self) -> dict[str, Any]:
-        """Risk region, and the options of the loss with its preset filled in."""
+        """Risk, its region ("prevent" for the USA), and the options of the loss with its preset filled in."""
         return {"risk": self.risk, "region": self.region, **vars(self.criterion.options)}
 
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
