@@ -232,6 +232,20 @@ FAULTS = [
         "for name in model.counted[1:]], axis=0)",
         "tests/risk",
     ),
+    Fault(
+        "a pressure in kPa is used as mmHg",
+        "ecgloss/risk/missing.py",
+        "plain[name] = np.where(mask, np.nan, plain[name])",
+        "plain[name] = np.where(mask, plain[name], plain[name])",
+        "tests/risk",
+    ),
+    Fault(
+        "shuffled ids pass the check of a table",
+        "ecgloss/evaluate/risk_check.py",
+        "return bool(x.low > 0 or x.high < 0)",
+        "return bool(x.value != 0)",
+        "tests/evaluate/test_risk_check.py",
+    ),
     # Data
     Fault(
         "microvolts are read as millivolts",
