@@ -168,6 +168,7 @@ results: $(VENV)/.installed-test $(PEERS_STAMP)
 	$(BIN)/python examples/studies/real_data.py --root "$(DATA)"
 	$(BIN)/python examples/studies/compare_losses.py --root "$(DATA)/ptbxl"
 	$(BIN)/python examples/studies/half_precision.py
+	$(BIN)/python bench/risk_missing.py
 	$(BIN)/python bench/readme_tables.py
 
 clean:

@@ -278,6 +278,27 @@ def _features(config: Namespace) -> int:
     return 0
 
 
+def _risk_parser(jsonargparse: Any) -> ArgumentParser:
+    from ecgloss.risk_command import add_options
+
+    parser = _new(
+        jsonargparse,
+        "Compute the clinical risk of every patient of a table, or check that a table belongs to its recordings.",
+        "ecgloss risk --table patients.csv --out risk.csv --score auto --country Germany",
+    )
+    add_options(parser)
+    return parser
+
+
+def _risk(config: Namespace) -> int:
+    from ecgloss import risk_command
+
+    wrong = risk_command.refuse(config)
+    if wrong is not None:
+        raise UsageError(wrong)
+    return risk_command.run(config)
+
+
 def _data_parser(jsonargparse: Any) -> ArgumentParser:
     parser = _new(
         jsonargparse,
@@ -409,6 +430,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], ArgumentParser], Callable[[Any], int]]
     "evaluate": (_evaluate_parser, _evaluate),
     "cache": (_cache_parser, _cache),
     "features": (_features_parser, _features),
+    "risk": (_risk_parser, _risk),
     "data": (_data_parser, _data),
     "info": (_info_parser, show_info),
 }

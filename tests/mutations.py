@@ -213,24 +213,38 @@ FAULTS = [
     # Risk
     Fault(
         "one coefficient of SCORE2 is off by 1 %",
-        "ecgloss/risk/score2_coefficients.json",
+        "ecgloss/risk/coefficients.json",
         '"csbp": 0.2777',
         '"csbp": 0.2805',
         "tests/risk",
     ),
     Fault(
         "women's unknown values are taken from men",
-        "ecgloss/risk/missing.py",
-        "np.where(known.sex == 0, getattr(male",
-        "np.where(known.sex != 0, getattr(male",
+        "ecgloss/risk/population.py",
+        "np.where(sex == 0, male, female)",
+        "np.where(sex != 0, male, female)",
         "tests/risk",
     ),
     Fault(
         "an unknown input is not counted as missing",
         "ecgloss/risk/missing.py",
-        "for name in ATTRIBUTES))",
-        "for name in ATTRIBUTES[1:]))",
+        "for name in model.counted], axis=0)",
+        "for name in model.counted[1:]], axis=0)",
         "tests/risk",
+    ),
+    Fault(
+        "a pressure in kPa is used as mmHg",
+        "ecgloss/risk/missing.py",
+        "plain[name] = np.where(mask, np.nan, plain[name])",
+        "plain[name] = np.where(mask, plain[name], plain[name])",
+        "tests/risk",
+    ),
+    Fault(
+        "shuffled ids pass the check of a table",
+        "ecgloss/evaluate/risk_check.py",
+        "return bool(x.low > 0 or x.high < 0)",
+        "return bool(x.value != 0)",
+        "tests/evaluate/test_risk_check.py",
     ),
     # Data
     Fault(

@@ -31,13 +31,15 @@ from ecgloss.data.table_cells import (
     truth_cell,
 )
 from ecgloss.data.table_columns import Column, columns_of
+from ecgloss.risk.inputs import from_percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ecgloss.data.dataset import EcgDataset
 
-_NUMBERS = ("sbp", "total_chol", "hdl_chol", "value", "risk")
+_NUMBERS = ("sbp", "total_chol", "hdl_chol", "age_at_diagnosis", "hba1c", "egfr", "bmi", "value", "risk")
+_ANSWERS = ("smoker", "diabetes", "bp_treated", "statin", "heart_failure", "hypertension", "stroke", "vascular")
 _MOST_CHOLESTEROL = 20.0  # mmol/L: a column with a larger median is in mg/dL
 
 
@@ -62,8 +64,13 @@ def join_table(
     Raises:
         ValueError: If the table cannot be read or joined, or a cell cannot be understood; it names table, column, cell.
     """
-    path = Path(path)
-    frame = read_frame(path)
+    return join_frame(dataset, read_frame(Path(path)), Path(path), columns)
+
+
+def join_frame(
+    dataset: EcgDataset, frame: pd.DataFrame, path: Path, columns: str | Mapping[str, str] | None = None
+) -> tuple[EcgDataset, list[str]]:
+    """Join what :func:`read_frame` returned for a file; as :func:`join_table`."""
     try:
         named, recognised = columns_of(list(frame.columns), columns)
     except ValueError as error:
@@ -131,23 +138,40 @@ def read_frame(path: Path) -> pd.DataFrame:
     return clean
 
 
-def _match(dataset: EcgDataset, frame: pd.DataFrame, used: Sequence[Column], path: Path) -> tuple[list[int], Column]:
-    """The row of the table of every recording, -1 where there is none, and the column that says so."""
+def id_column(frame: pd.DataFrame, used: Sequence[Column], path: Path) -> Column:
+    """The column by which a table is joined: that of the records, or else that of the patients.
+
+    Raises:
+        ValueError: If there is neither.
+    """
     by = next((c for kind in ("record", "patient") for c in used if c.kind == kind), None)
     if by is None:
         raise ValueError(
             f"{path} names neither recordings nor patients in a column that is recognised; say which does, "
             f"--columns record=HEADING or --columns patient=HEADING. It has {', '.join(frame.columns)}"
         )
-    cells = frame[by.heading].tolist()
+    return by
+
+
+def keys_of(dataset: EcgDataset, frame: pd.DataFrame, by: Column) -> tuple[list[str], list[str]]:
+    """By what rows of a table and recordings are matched: a key for each row, and one for each recording."""
     own = dataset.index["name" if by.kind == "record" else "patient"].tolist()
     clean: Callable[[str], str] = record_key if by.kind == "record" else number_key
-    table = [clean(cell) for cell in cells]
+    table = [clean(cell) for cell in frame[by.heading].tolist()]
     found = [clean(str(name)) for name in own]
     if by.kind == "record" and not set(table) & set(found):  # by file names alone, where each stands once
         last = [PurePosixPath(name).name for name in found]
         if len(set(last)) == len(last):
             table, found = [PurePosixPath(name).name for name in table], last
+    return table, found
+
+
+def _match(dataset: EcgDataset, frame: pd.DataFrame, used: Sequence[Column], path: Path) -> tuple[list[int], Column]:
+    """The row of the table of every recording, -1 where there is none, and the column that says so."""
+    by = id_column(frame, used, path)
+    cells = frame[by.heading].tolist()
+    own = dataset.index["name" if by.kind == "record" else "patient"].tolist()
+    table, found = keys_of(dataset, frame, by)
     twice = [cells[table.index(key)] for key, count in Counter(table).items() if count > 1 and key]
     if twice:
         raise ValueError(
@@ -171,6 +195,8 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
     where = f"{path}, column {column.heading}"
     if column.kind in _NUMBERS:
         numbers = [number_cell(cell, where) * column.factor for cell in chosen]
+        if column.name == "%" and column.kind == "hba1c":
+            numbers = [from_percent(number) for number in numbers]
         _check_cholesterol(column, numbers, where)
         if column.kind in ("value", "risk"):
             for values, number in zip(dataset._values, numbers):
@@ -190,7 +216,7 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
         _set(dataset, "age", [None if not cell else age_cell(cell, where) for cell in chosen])
     elif column.kind == "sex":
         _set(dataset, "sex", [None if not cell else sex_cell(cell, where) for cell in chosen])
-    elif column.kind in ("smoker", "diabetes"):
+    elif column.kind in _ANSWERS:
         _set(dataset, column.kind, [None if not cell else truth_cell(cell, where) for cell in chosen])
     else:
         _set(dataset, column.kind, [cell or None for cell in chosen])
@@ -198,6 +224,10 @@ def _fill(dataset: EcgDataset, column: Column, cells: list[str], rows: list[int]
 
 def _set(dataset: EcgDataset, name: str, values: list[Any]) -> None:
     """Replace the known values of one column of the index."""
+    if name not in dataset.index:  # an input of clinical scores that no database has by itself
+        dtype = "boolean" if name in _ANSWERS else "float64"
+        dataset.index[name] = require("pandas", "data").Series(values, index=dataset.index.index, dtype=dtype)
+        return
     old = dataset.index[name].tolist()
     merged = [before if value is None else value for before, value in zip(old, values)]
     dataset.index[name] = require("pandas", "data").Series(

@@ -18,8 +18,22 @@ RECOGNISED = {
     "total_chol": ("totalchol", "totalcholesterol", "tc"),
     "hdl_chol": ("hdl", "hdlchol", "hdlcholesterol", "hdlc"),
 }
+#: Further inputs of clinical scores: a column must be named; the command risk alone recognises these headings.
+RISK_INPUTS = {
+    "age_at_diagnosis": ("ageatdiagnosis", "ageatdiabetesdiagnosis", "agediabetesdiagnosis"),
+    "hba1c": ("hba1c", "a1c", "glycatedhaemoglobin", "glycatedhemoglobin"),
+    "egfr": ("egfr", "gfr", "egfrckdepi"),
+    "bmi": ("bmi", "bodymassindex"),
+    "bp_treated": ("bptreated", "bptreatment", "antihypertensive", "antihypertensives", "bptx"),
+    "statin": ("statin", "statins"),
+    "heart_failure": ("heartfailure", "chf", "congestiveheartfailure"),
+    "hypertension": ("hypertension", "htn"),
+    "stroke": ("stroke", "stroketia", "tia", "previousstroke"),
+    "vascular": ("vascular", "vasculardisease"),
+}
 #: Units other than mmol/L that a cholesterol may have, as in ``total_chol:mg/dL=tc``, and their factors to mmol/L.
 CHOLESTEROL_UNITS = {"mmol/L": 1.0, "mg/dL": 1 / 38.67}
+HBA1C_UNITS = ("mmol/mol", "%")
 NONE = "none"  # as a heading: no column, though one would be recognised
 _FREE = ("label", "value", "risk")  # one task per column: label:af=af, value:ef=lvef, risk=my_score or risk:mine=score
 
@@ -30,7 +44,7 @@ class Column:
 
     Attributes:
         kind: ``"record"``, ``"patient"``, ``"age"``, ..., or ``"label"``, ``"value"``, ``"risk"``.
-        name: Name of the task of a label, value or risk; empty for other kinds.
+        name: Name of the task of a label, value or risk; the unit of HbA1c if it was given; empty for other kinds.
         heading: As in the table.
         factor: By which numbers are multiplied.
     """
@@ -69,12 +83,17 @@ def parse_columns(given: str | Mapping[str, str] | None) -> dict[str, str]:
     return found
 
 
-def columns_of(headings: Sequence[str], given: str | Mapping[str, str] | None) -> tuple[list[Column], list[Column]]:
+def columns_of(
+    headings: Sequence[str],
+    given: str | Mapping[str, str] | None,
+    recognise: Mapping[str, Sequence[str]] = RECOGNISED,
+) -> tuple[list[Column], list[Column]]:
     """The columns of a table that are used.
 
     Args:
         headings: Of the table.
         given: Meaning to heading, as in the option ``--columns``.
+        recognise: Headings by which columns are recognised.
 
     Returns:
         Those that were given, and those that were recognised besides.
@@ -95,7 +114,7 @@ def columns_of(headings: Sequence[str], given: str | Mapping[str, str] | None) -
     taken = {column.kind for column in named} | absent
     used = {column.heading for column in named}
     recognised = []
-    for kind, words in RECOGNISED.items():
+    for kind, words in recognise.items():
         if kind in taken:
             continue
         fitting = [heading for heading in headings if _plain(heading) in words and heading not in used]
@@ -118,8 +137,12 @@ def _given(meaning: str, heading: str, headings: Sequence[str]) -> Column:
         if detail not in CHOLESTEROL_UNITS:
             raise ValueError(f"columns: the unit of {kind} must be {' or '.join(CHOLESTEROL_UNITS)}; got {detail}")
         return Column(kind, "", heading, CHOLESTEROL_UNITS[detail])
-    if kind not in (*RECOGNISED, "split") or colon:
-        known = ", ".join([*RECOGNISED, "label:TASK", "value:TASK", "risk", "split"])
+    if kind == "hba1c" and colon:
+        if detail not in HBA1C_UNITS:
+            raise ValueError(f"columns: the unit of hba1c must be {' or '.join(HBA1C_UNITS)}; got {detail}")
+        return Column(kind, detail, heading)
+    if kind not in (*RECOGNISED, *RISK_INPUTS, "split") or colon:
+        known = ", ".join([*RECOGNISED, *RISK_INPUTS, "label:TASK", "value:TASK", "risk", "split"])
         raise ValueError(f"columns: {meaning} must be one of {known}")
     return Column(kind, "", heading)
 

@@ -31,7 +31,7 @@ from ecgloss.models.pretrained import (
     several_leads,
     trained_on,
 )
-from ecgloss.risk.score2 import Region
+from ecgloss.risk.scores import Region
 
 RANDOM, TRAINED = "random encoder", "checkpoint"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording_risk import recording_risks
 from ecgloss.evaluate.probe_data import REGRESSION
-from ecgloss.risk.score2 import Region
+from ecgloss.risk.scores import Region
 
 RISK = "risk"
 

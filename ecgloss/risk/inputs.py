@@ -1,88 +1,136 @@
-"""Validation of the patients' attributes: everything becomes float64 arrays of one shape, NaN where unknown."""
+"""Inputs of the scores: what there is, in which units, what is possible, and their validation."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ecgloss.risk.arrays import Array, Kind, plain_array
 
 SEXES = ("male", "female")
 UNKNOWN_SEX = -1
-
-#: Range that the values of a living person cannot leave, and the unit. One outside is in another unit, or is a number
-#: that means "unknown".
-POSSIBLE = {
-    "sbp": (30.0, 350.0, "mmHg"),
-    "total_chol": (0.5, 30.0, "mmol/L (mg/dL divided by 38.67)"),
-    "hdl_chol": (0.05, 10.0, "mmol/L (mg/dL divided by 38.67)"),
-}
+MG_DL = 38.67  # mg/dL of cholesterol in 1 mmol/L
+CHOL_UNITS = ("mmol/L", "mg/dL")
+GLUCOSE_UNITS = ("mmol/mol", "%")  # of HbA1c: IFCC and NGSP
 
 
 @dataclass(frozen=True)
-class Patients:
-    """Validated attributes of n patients, all of one shape.
+class Quantity:
+    """A number that a score takes.
+
+    Attributes:
+        low: Least value of a living person, in the unit.
+        high: Largest value of a living person.
+        unit: Unit in which scores are computed.
+        other_unit: Another unit in use, or "".
+        other: Range of usual values in that unit, which is impossible in this one.
+    """
+
+    low: float
+    high: float
+    unit: str
+    other_unit: str = ""
+    other: tuple[float, float] = (0.0, 0.0)
+
+
+#: Numbers that scores take. A value outside ``low`` to ``high`` is in another unit, or is a code for "unknown".
+QUANTITIES = {
+    "age": Quantity(0.0, 130.0, "years"),
+    "sbp": Quantity(30.0, 350.0, "mmHg", "kPa", (8.0, 30.0)),
+    "total_chol": Quantity(0.5, 30.0, "mmol/L", "mg/dL", (50.0, 1200.0)),
+    "hdl_chol": Quantity(0.05, 10.0, "mmol/L", "mg/dL", (10.0, 400.0)),
+    "hba1c": Quantity(20.0, 250.0, "mmol/mol", "%", (3.0, 20.0)),
+    "egfr": Quantity(1.0, 250.0, "mL/min/1.73 m2"),
+    "bmi": Quantity(8.0, 150.0, "kg/m2"),
+    "age_at_diagnosis": Quantity(0.0, 130.0, "years"),
+}
+#: Questions with the answers 1 (yes) and 0 (no) that scores take.
+YES_NO = ("smoker", "diabetes", "bp_treated", "statin", "heart_failure", "hypertension", "stroke", "vascular")
+#: All inputs of the scores that come with the package.
+INPUTS = ("age", "sex", *(name for name in QUANTITIES if name != "age"), *YES_NO)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Validated inputs of n patients, all of one shape, in the units of :data:`QUANTITIES`.
 
     Attributes:
         sex: Index into :data:`SEXES`, -1 where unknown (int8).
-        age: Years.
-        smoker: 1.0 current smoker, 0.0 not.
-        sbp: Systolic blood pressure, mmHg.
-        total_chol: Total cholesterol, mmol/L.
-        hdl_chol: HDL cholesterol, mmol/L.
-        diabetes: 1.0 yes, 0.0 no.
+        values: Numbers by name, NaN where unknown, in the library that computes.
+        plain: The same as float64 arrays of NumPy.
+        kind: What the result will be.
     """
 
     sex: NDArray[np.int8]
-    age: Array
-    smoker: Array
-    sbp: Array
-    total_chol: Array
-    hdl_chol: Array
-    diabetes: Array
+    values: Mapping[str, Any]
+    plain: Mapping[str, Array]
+    kind: Kind
 
 
-def patients(
-    *,
-    sex: object,
-    age: ArrayLike,
-    smoker: ArrayLike,
-    sbp: ArrayLike,
-    total_chol: ArrayLike,
-    hdl_chol: ArrayLike,
-    diabetes: ArrayLike = 0.0,
-) -> Patients:
-    """Validate all attributes and broadcast them to one shape.
+def collect(columns: Mapping[str, object], *, chol_unit: str = "mmol/L", glucose_unit: str = "mmol/mol") -> Inputs:
+    """Validate all columns and broadcast them to one shape; nothing is said yet of what is possible.
+
+    Args:
+        columns: By name of the input; "sex" holds "male", "female" or None.
+        chol_unit: Unit of ``total_chol`` and ``hdl_chol``.
+        glucose_unit: Unit of ``hba1c``.
 
     Raises:
-        ValueError: If a value is impossible in its unit or the shapes do not broadcast; names the argument.
+        ValueError: If a unit, sex or answer is unknown, or the shapes do not broadcast; names the argument.
         TypeError: If an argument is not numeric; names it.
     """
-    columns: dict[str, NDArray] = {
-        "sex": _sex("sex", sex),
-        "age": numbers("age", age),
-        "smoker": _yes_no("smoker", smoker),
-        "sbp": _possible("sbp", sbp),
-        "total_chol": _possible("total_chol", total_chol),
-        "hdl_chol": _possible("hdl_chol", hdl_chol),
-        "diabetes": _yes_no("diabetes", diabetes),
-    }
+    _check_unit("chol_unit", chol_unit, CHOL_UNITS)
+    _check_unit("glucose_unit", glucose_unit, GLUCOSE_UNITS)
+    kind = Kind.of({name: column for name, column in columns.items() if name != "sex"})
+    if kind.dtype is None and kind.series is None and "sex" in columns:
+        kind = Kind.of({"sex": columns["sex"]})
+    sex = sex_codes("sex", columns["sex"]) if "sex" in columns else np.array(UNKNOWN_SEX, np.int8)
+    plain: dict[str, Array] = {}
+    values: dict[str, Any] = {}
+    for name, column in columns.items():
+        if name == "sex":
+            continue
+        plain[name] = yes_no(name, column) if name in YES_NO else numbers(name, column)
+        values[name] = kind.array(column, plain[name])
+        if name in ("total_chol", "hdl_chol") and chol_unit == "mg/dL":
+            plain[name], values[name] = plain[name] / MG_DL, values[name] / MG_DL
+        if name == "hba1c" and glucose_unit == "%":
+            plain[name], values[name] = from_percent(plain[name]), from_percent(values[name])
+    shapes = {"sex": sex.shape, **{name: array.shape for name, array in plain.items()}}
     try:
-        arrays = np.broadcast_arrays(*columns.values())
+        shape = np.broadcast_shapes(*shapes.values())
     except ValueError:
-        shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items() if column.ndim)
-        raise ValueError(f"the arguments do not broadcast to one shape: {shapes}") from None
-    return Patients(**dict(zip(columns, arrays)))
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ValueError(f"the arguments do not broadcast to one shape: {told}") from None
+    broadcast = kind.library.broadcast_to
+    return Inputs(
+        np.broadcast_to(sex, shape),
+        {name: broadcast(array, shape) for name, array in values.items()},
+        {name: np.broadcast_to(array, shape) for name, array in plain.items()},
+        kind,
+    )
 
 
-def numbers(name: str, values: ArrayLike) -> Array:
-    """Return a float64 array; None, NaN and pandas' NA become NaN, text is refused."""
+def from_percent(hba1c: Any) -> Any:
+    """HbA1c in mmol/mol (IFCC) from % (NGSP): (% - 2.15) * 10.929.
+
+    Example:
+        >>> round(from_percent(7.0))
+        53
+    """
+    return (hba1c - 2.15) * 10.929
+
+
+def numbers(name: str, values: object) -> Array:
+    """Return a float64 array; None, "", NaN and pandas' NA become NaN, other text is refused."""
     try:
-        array = np.asarray(values)
+        array = plain_array(values)
         if array.dtype.kind == "O":
-            array = np.array([_number(value) for value in array.ravel()]).reshape(array.shape)
+            array = np.array([_number(value) for value in array.ravel().tolist()], np.float64).reshape(array.shape)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"got {array.dtype}")
         return array.astype(np.float64)
@@ -92,6 +140,8 @@ def numbers(name: str, values: ArrayLike) -> Array:
 
 def _number(value: object) -> float:
     """Convert one element of an object array."""
+    if type(value) is float or value is None:
+        return np.nan if value is None else value
     if isinstance(value, (str, bytes)):
         raise TypeError(f"got text {value!r}")
     return np.nan if _is_missing(value) else float(value)  # type: ignore[arg-type]
@@ -104,20 +154,7 @@ def _is_missing(value: object) -> bool:
     return value is None or repr(value) in ("''", "<NA>", "NaT")  # pandas' NA cannot be compared
 
 
-def _possible(name: str, values: ArrayLike) -> Array:
-    """Return an array of numbers, all of them possible in the expected unit."""
-    low, high, unit = POSSIBLE[name]
-    array = numbers(name, values)
-    wrong = array[(array < low) | (array > high)]
-    if wrong.size:
-        raise ValueError(
-            f"{name}: {wrong.size} of {array.size} values outside {low:g} to {high:g} {unit}, "
-            f"the first is {wrong[0]:g}; unknown values are given as NaN"
-        )
-    return array
-
-
-def _yes_no(name: str, values: ArrayLike) -> Array:
+def yes_no(name: str, values: object) -> Array:
     """Return an array of 0, 1 and NaN."""
     array = numbers(name, values)
     wrong = array[(array != 0) & (array != 1) & ~np.isnan(array)]
@@ -126,17 +163,27 @@ def _yes_no(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _sex(name: str, values: object) -> NDArray[np.int8]:
+def sex_codes(name: str, values: object) -> NDArray[np.int8]:
     """Return indices into SEXES, -1 where unknown."""
     array = np.asarray(values, dtype=object)
-    codes = [_sex_code(name, value) for value in array.ravel()]
+    known = {"male": 0, "female": 1, None: UNKNOWN_SEX}
+    codes = [
+        known[value] if (type(value) is str and value in known) or value is None else _sex_code(name, value)
+        for value in array.ravel().tolist()
+    ]
     return np.array(codes, dtype=np.int8).reshape(array.shape)
 
 
 def _sex_code(name: str, value: object) -> int:
-    """Return the index of one entry; numbers are refused because databases disagree on which sex is 0."""
+    """Return the index of an unusual entry; numbers are refused because databases disagree on which sex is 0."""
     if isinstance(value, str) and value in SEXES:
         return SEXES.index(value)
     if _is_missing(value):
         return UNKNOWN_SEX
     raise ValueError(f'{name} must be "male", "female" or None, got {value!r}')
+
+
+def _check_unit(name: str, value: str, accepted: Collection[str]) -> None:
+    """Refuse an unknown unit."""
+    if value not in accepted:
+        raise ValueError(f"{name} must be {' or '.join(accepted)}; got {value!r}")

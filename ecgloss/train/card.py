@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 import ecgloss
@@ -21,8 +24,13 @@ def training_card(
     method: Method,
     position: Position,
     loss: float,
+    risk: Mapping[str, Any] | None = None,
 ) -> EncoderCard:
-    """The card of a checkpoint at ``position``, whose last step had the given loss."""
+    """The card of a checkpoint at ``position``, whose last step had the given loss.
+
+    ``risk`` says how the risks came about, see :class:`ecgloss.train.risks.RunRisk`; it is written for methods that
+    compare them.
+    """
     return EncoderCard(
         model=config.model,
         in_channels=model.in_channels,
@@ -37,6 +45,7 @@ def training_card(
             "recordings": len(dataset),
             "training_recordings": training_recordings,
             "skipped": len(dataset.skipped),
+            **({"risk": dict(risk)} if risk and method.compares_risk else {}),
         },
         training=config.to_json(),
         progress={"step": position.step, "epochs": position.epoch, "loss": loss},

@@ -12,6 +12,7 @@ from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
 from ecgloss.models.registry import check_model
+from ecgloss.train.metadata import BEFORE, MetadataOptions
 from ecgloss.train.methods import METHODS, MethodOptions
 
 _LATER = {
@@ -25,6 +26,7 @@ _LATER = {
     "risk",
     "notch_hz",
     "normalisation",
+    "metadata",
 }  # options that a config.json may lack
 
 
@@ -79,9 +81,12 @@ class InputOptions:
             1 to 10: 9 validates, 10 tests); folds, that of the database; or all, to train on every recording. Default:
             that of the database if it has one (PTB-XL), else a new one by patient.
         fractions: Fractions of the patients that train, validate and test in a new split; default: 0.7, 0.15, 0.15.
-        risk: Risk that clef compares: score2, or regression tasks of the data or its table, separated by commas.
+        risk: Risk that clef compares: a score (score2, auto, score2_diabetes, prevent, prevent_ascvd, prevent_hf,
+            cha2ds2_vasc, cha2ds2_va, or a coefficient file), or a regression task of the data or its table; several are
+            separated by commas.
         region: SCORE2 risk region, by the cardiovascular mortality of the patients' country: low, moderate, high or
             very_high.
+        metadata: Missing inputs of the risk, the range of the score, and metadata hidden on purpose.
         seconds: Length of the input window in seconds.
         windows: Whether both views show the "same" window of a recording or "independent" windows (which must then be
             shorter than the recordings).
@@ -104,6 +109,7 @@ class InputOptions:
     fractions: tuple[float, float, float] | None = None
     risk: str = "score2"
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
+    metadata: MetadataOptions = field(default_factory=MetadataOptions)
     seconds: float = 10.0
     windows: Literal["same", "independent"] = "same"
     same_lead_probability: float = 0.8
@@ -172,6 +178,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
                 raise ValueError(f"{name} must be positive; got {value}")
         if not 0 <= self.same_lead_probability <= 1:
             raise ValueError(f"same_lead_probability must lie in [0, 1]; got {self.same_lead_probability}")
+        self.metadata.check()
         for method in METHODS.values():
             method.check_options(self)
 
@@ -228,7 +235,8 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
     def from_json(cls, content: dict[str, Any]) -> PretrainConfig:
         """The inverse of :meth:`to_json`.
 
-        Options that came later may be missing: a run begun before they existed continues with their defaults.
+        Options that came later may be missing: a run begun before they existed continues with their defaults, or with
+        what it did then (see :data:`ecgloss.train.metadata.BEFORE`).
 
         Raises:
             ValueError: for missing or unknown options, or values out of range.
@@ -246,7 +254,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
         for group in fields(cls):
             if group.name in content and is_dataclass(group.default_factory):  # options such as clef.alpha
                 content[group.name] = group.default_factory(**content[group.name])
-        return cls(**content)
+        return cls(**{"metadata": BEFORE} | content)
 
 
 def _tuples(value: Any) -> Any:

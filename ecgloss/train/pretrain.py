@@ -27,6 +27,7 @@ from ecgloss.train.card import training_card
 from ecgloss.train.checkpoint import METRICS, MetricsLog, Position, load_checkpoint, save_checkpoint
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Training, build_method
+from ecgloss.train.risks import refuse_unknown, run_risk
 from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
 from ecgloss.train.side_information import side_information
 from ecgloss.train.views import ViewBatches
@@ -99,7 +100,8 @@ def pretrain(
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
     if config.normalisation == "dataset":
         dataset.preprocessing = replace(dataset.preprocessing, scale_mv=dataset.root_mean_square(train))
-    side, gaps = side_information(config, dataset, train)
+    risks = run_risk(config, dataset, train)
+    side, gaps = side_information(config, dataset, train, risks)
     trained_on = torch.from_numpy(signatures(dataset, train, progress=progress and fabric.is_global_zero))
     with fabric.rank_zero_first():
         waves = waves_of(config, dataset, train, progress=progress and fabric.is_global_zero)
@@ -109,7 +111,10 @@ def pretrain(
     if waves is not None:
         side, gaps = waves.add_to(side, gaps)
         method.learn(waves)
-    notes = dataset.notes + about_split + left_out + method.check(config, side.rows(torch.from_numpy(train)), gaps)
+    if method.compares_risk and saved is None:
+        refuse_unknown(config, risks, train)
+    notes = dataset.notes + about_split + left_out + (risks.notes if method.compares_risk else [])
+    notes += method.check(config, side.rows(torch.from_numpy(train)), gaps)
     begin(run, split, config, resume)
     training = Training(model, method, side.to(fabric.device))
     trained = [parameter for parameter in training.parameters() if parameter.requires_grad]
@@ -181,7 +186,7 @@ def pretrain(
             due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
-                card = training_card(config, dataset, len(train), model, method, reached, loss)
+                card = training_card(config, dataset, len(train), model, method, reached, loss, risks.about)
                 save_checkpoint(run, model, method, optimizer, card, reached, config.keep_checkpoints, trained_on)
     if log:
         log.close()

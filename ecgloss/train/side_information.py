@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.recording_risk import recording_risks
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.risks import RunRisk, run_risk
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SideInformation:
     """What is known about n recordings, one row each.
 
     Attributes:
-        risk: (n,) SCORE2 or SCORE2-OP risk, or (n, K) own risks, fp32, NaN where unknown.
+        risk: (n,) or (n, K) risks, fp32, NaN where unknown.
         missing: (n,) fraction of its inputs that are missing, fp32.
         patient: (n,) int64; equal for recordings of one patient, and for copies of one signal.
         label: (n,) int64 class; a recording without a label has a number of its own.
@@ -53,7 +53,7 @@ class SideInformation:
 
 
 def side_information(
-    config: PretrainConfig, dataset: EcgDataset, train: NDArray[np.int64]
+    config: PretrainConfig, dataset: EcgDataset, train: NDArray[np.int64], risks: RunRisk | None = None
 ) -> tuple[SideInformation, dict[str, str]]:
     """Collect what is known about all recordings of a dataset.
 
@@ -61,6 +61,7 @@ def side_information(
         config: Risk region, and which labels.
         dataset: The recordings.
         train: Positions of the training recordings, over which ages and sexes are scaled.
+        risks: The risks, where they are known already.
 
     Returns:
         What is known; and the gaps: for each of "risk", "age", "sex" and "label" that some training recordings lack, a
@@ -69,7 +70,8 @@ def side_information(
     Raises:
         ValueError: if ``config.label_column`` is no classification task of the dataset.
     """
-    risk, missing = risks(config, dataset)
+    found = run_risk(config, dataset, train) if risks is None else risks
+    risk, missing = found.risk, found.missing
     _, patient = np.unique(dataset.index["group"].to_numpy(), return_inverse=True)
     label, labelled = _labels(dataset, config.label_column)
     age = dataset.index["age"].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -86,24 +88,6 @@ def side_information(
         risk, missing, torch.from_numpy(patient), torch.from_numpy(label), torch.from_numpy(metadata).float()
     )
     return side, gaps
-
-
-def risks(config: PretrainConfig, dataset: EcgDataset) -> tuple[Tensor, Tensor]:
-    """The risks that a run compares, (n,) or (n, K), and the share of what they are made of that is missing, (n,).
-
-    Raises:
-        ValueError: if an own risk is no regression task of the data.
-    """
-    names = [name.strip() for name in config.risk.split(",")]
-    if names == ["score2"]:
-        return recording_risks(dataset, config.region)
-    try:
-        values = np.stack([dataset.values(name) for name in names], axis=1)
-    except ValueError as error:
-        raise ValueError(f"risk: {error}; a column of a table becomes one with --columns risk=HEADING") from error
-    unknown = np.isnan(values)
-    risk = torch.from_numpy(values).float()
-    return risk[:, 0] if len(names) == 1 else risk, torch.from_numpy(unknown.mean(axis=1)).float()
 
 
 def class_numbers(labels: Sequence[tuple[str, ...] | None]) -> NDArray[np.int64]:

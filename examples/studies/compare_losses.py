@@ -20,6 +20,7 @@ from ecgloss._files import write_json, write_text
 from ecgloss.evaluate.evaluation import RANDOM, TRAINED, Evaluation, evaluate_linear
 from ecgloss.evaluate.resampling import Estimate
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.metadata import BEFORE
 from ecgloss.train.pretrain import pretrain
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
@@ -56,6 +57,7 @@ def run(name: str, seed: int, options: argparse.Namespace, scratch: Path) -> Sco
         lr=options.lr,
         seed=seed,
         cache=str(scratch / "cache"),
+        metadata=BEFORE,  # the risks that the committed results are of
         **LOSSES[name],
     )
     pretrain(config, progress=False)

@@ -11,10 +11,12 @@ from pathlib import Path
 import database_section
 import jsonargparse
 import pytest
+import risk_missing
 
 from ecgloss import cli
 from ecgloss.commands import COMMANDS
 from ecgloss.data import CARDS
+from ecgloss.risk.models import countries
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -157,3 +159,15 @@ def test_the_commands_on_own_data_run_on_the_data_that_the_page_makes(folder, ca
     said = capsys.readouterr().err
     assert "clef: patients.csv: record = file, patient = pid, risk = my_score, label = af; recognised age" in said
     assert "clef: rows.csv: 24 of 24 recordings found by file" in said
+
+
+def test_the_table_of_missing_inputs_is_that_of_the_committed_results():
+    text = risk_missing.PAGE.read_text(encoding="utf-8")
+    assert risk_missing.filled(text) == text, "run python bench/risk_missing.py"
+
+
+def test_the_countries_on_the_risk_page_are_those_of_the_package():
+    text = (REPOSITORY / "docs" / "risk.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(low|moderate|high|very_high)` \| (.*) \|$", text, re.MULTILINE))
+    regions = {country: region for country, region in countries().regions.items() if region != "prevent"}
+    assert {country: region for region, row in listed.items() for country in row.split(", ")} == regions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from covering import each_value, exhaustive_except
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.data.opening import open_dataset
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.metadata import BEFORE
 from ecgloss.train.methods import METHODS
 from ecgloss.train.pretrain import pretrain
 from ecgloss.train.side_information import side_information
@@ -72,8 +74,10 @@ def test_patients_labels_ages_and_sexes_of_ptbxl_reach_the_losses(config):
     assert len(side.patient.unique()) == 330
     assert gaps == {
         "age": "2 of 358 training recordings have no known age",
-        "risk": "2 of 358 training recordings have no known risk",
+        "risk": "104 of 358 training recordings have no known risk",  # 102 are younger than 40 or older than 89
     }
+    before = side_information(replace(settings, metadata=BEFORE), dataset, everybody)[1]
+    assert before["risk"] == "2 of 358 training recordings have no known risk"
     normal = [i for i, labels in enumerate(dataset.labels("superdiagnostic")) if labels == ("NORM",)]
     assert len(normal) > 100
     assert len(side.label[normal].unique()) == 1

@@ -50,11 +50,13 @@ class Method(nn.Module, ABC):
         name: The value of the option ``--loss`` that chooses the method.
         hint: A few words on it for the help of ``--loss``; may be empty.
         usual_temperature: What the option ``--temperature preset`` stands for.
+        compares_risk: Whether it needs risks; they are then looked at before the first step.
     """
 
     name: ClassVar[str]
     hint: ClassVar[str] = ""
     usual_temperature: ClassVar[float] = 0.07
+    compares_risk: ClassVar[bool] = False
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__()

@@ -12,6 +12,8 @@ from torch.distributed import ProcessGroup
 from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
 from ecgloss.models.encoder import Encoder
+from ecgloss.pairs.look import look_at_weights
+from ecgloss.risk import region_of
 from ecgloss.train.methods.base import Method, Terms, embed
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ecgloss.train.side_information import SideInformation
 
 Preset = Literal["preset"]
+_WEIGHTS = ("alpha", "risk_scale", "risk_power", "reliability", "nan_risk")
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,12 @@ class Clef(Method):
     """CLEF on the embeddings and the risks of a batch."""
 
     name = "clef"
+    compares_risk = True
 
     def __init__(self, config: PretrainConfig, encoder: Encoder, group: ProcessGroup | None) -> None:
         super().__init__(config, encoder, group)
-        self.risk, self.region = config.risk, config.region
+        country = config.metadata.country
+        self.risk, self.region = config.risk, config.region if country is None else region_of(country)
         self.criterion = CLEFLoss(**vars(config.clef.resolve(config.tau)), group=group)
 
     @classmethod
@@ -103,9 +108,11 @@ class Clef(Method):
         return Terms(loss, {"contrastive": contrastive, "alignment": alignment})
 
     def describe(self) -> dict[str, Any]:
-        """Risk region, and the options of the loss with its preset filled in."""
+        """Risk, its region ("prevent" for the USA), and the options of the loss with its preset filled in."""
         return {"risk": self.risk, "region": self.region, **vars(self.criterion.options)}
 
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
-        """Unknown risks are allowed."""
-        return [gaps["risk"]] if "risk" in gaps else []
+        """Unknown risks are allowed; weights that hardly tell patients apart are named."""
+        options = vars(self.criterion.options)
+        look = look_at_weights(side.risk, side.missing, **{name: options[name] for name in _WEIGHTS})
+        return ([gaps["risk"]] if "risk" in gaps else []) + look.sentences("clef.risk_scale")
