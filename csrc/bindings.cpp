@@ -1,8 +1,10 @@
 // The Python module ecgloss._C, and the only file that depends on Python. Tensors are passed as addresses of contiguous
 // memory; shapes and dtypes are checked by the caller (ecgloss/engine/cpp.py).
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <stdexcept>
@@ -16,6 +18,7 @@
 #include "packing.h"
 #include "parallel.h"
 #include "rule_code.h"
+#include "zero_phase.h"
 
 namespace py = pybind11;
 
@@ -157,6 +160,32 @@ double fma_rate(int threads, double seconds) {
   return total;
 }
 
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+// A filtered copy of (leads, samples); sections are rows of b0, b1, b2, 1, a1, a2, states rows of two.
+Doubles filtered(const Doubles& signal, const Doubles& sections, const Doubles& states, int64_t padding) {
+  if (signal.ndim() != 2 || sections.ndim() != 2 || sections.shape(1) != 6 || states.ndim() != 2 ||
+      states.shape(0) != sections.shape(0) || states.shape(1) != 2) {
+    throw std::invalid_argument("zero_phase takes (leads, samples), (sections, 6) and (sections, 2)");
+  }
+  if (padding < 0 || padding >= signal.shape(1)) {
+    throw std::invalid_argument("padding must be at least 0 and less than the number of samples; got " +
+                                std::to_string(padding));
+  }
+  std::vector<Section> all;
+  for (py::ssize_t k = 0; k < sections.shape(0); ++k) {
+    const double *s = sections.data(k, 0), *z = states.data(k, 0);
+    all.push_back({s[0], s[1], s[2], s[4], s[5], z[0], z[1]});
+  }
+  Doubles out({signal.shape(0), signal.shape(1)});
+  std::copy(signal.data(), signal.data() + signal.size(), out.mutable_data());
+  double* samples = out.mutable_data();
+  const int64_t leads = signal.shape(0), length = signal.shape(1);
+  py::gil_scoped_release release;
+  zero_phase(samples, leads, length, padding, all);
+  return out;
+}
+
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const InstructionSet* set : usable_instruction_sets()) names.emplace_back(set->name);
@@ -184,6 +213,8 @@ PYBIND11_MODULE(_C, module) {
         return std::pair(PackedBuffer<float>::size(sizes, square), SavedBuffer::size(sizes.n));
       },
       py::arg("sizes"), py::arg("square"), "Entries of the buffers packed and saved, for n, first, m and width.");
+  module.def("zero_phase", &filtered, py::arg("signal"), py::arg("sections"), py::arg("states"), py::arg("padding"),
+             "Filter leads forwards and backwards, as scipy.signal.sosfiltfilt does.");
   module.def("forward_single", &run_forward<float>);
   module.def("forward_double", &run_forward<double>);
   module.def("backward_single", &run_backward<float>);

@@ -129,7 +129,7 @@ def _embed(config: Namespace) -> int:
         config.data,
         preprocessing=Preprocessing.from_json(card.preprocessing),
         cache_dir=config.cache,
-        **vars(_source_options(config)),
+        **_source_options(config).for_opening(),
     )
     _say_notes(dataset)
     lead = config.lead or "I"
@@ -373,7 +373,9 @@ def _source_options(config: Namespace) -> Any:
     from ecgloss.data.opening import SourceOptions
 
     leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
-    return SourceOptions(config.table, config.columns, config.units, config.source_rate, leads, config.split)
+    return SourceOptions(
+        config.table, config.columns, config.units, config.source_rate, leads, config.split, config.fractions
+    )
 
 
 def _say_notes(dataset: Any) -> None:
@@ -409,7 +411,10 @@ def _check_device(name: str) -> None:
 
 
 def _say_skipped(dataset: Any) -> None:
-    """Print to stderr which records could not be used, and why."""
+    """Print to stderr which records could not be used, and why, and which channels were left out."""
+    if dataset.left_out:
+        found = ", ".join(f"{name} (in {count} records)" for name, count in list(dataset.left_out.items())[:8])
+        print(f"left out, because they are no ECG leads: {found}; --leads NAME,... takes them", file=sys.stderr)
     if not dataset.skipped:
         return
     print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)

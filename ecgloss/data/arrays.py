@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,26 @@ class Arrays:
 
     def entries(self) -> Iterator[Entry]:
         """Every recording; its name is its row's number."""
-        for i in range(len(self.signals)):
-            yield Entry(str(i), lambda i=i: [self._recording(i)])  # type: ignore[misc]
+        rows = np.asarray(self.signals)  # plain views of a memory map: sent to a process, they are one recording each
+        for i in range(len(rows)):
+            patient = str(i) if self.patients is None else str(self.patients[i])
+            metadata = Metadata() if self.metadata is None else self.metadata[i]
+            about = (str(i), patient, self.leads, self.sampling_rate, metadata)
+            yield Entry(str(i), partial(_read, rows[i], UNITS[self.units], *about))
 
-    def _recording(self, i: int) -> Recording:
-        signal = np.asarray(self.signals[i], np.float32) * np.float32(UNITS[self.units])
-        patient = str(i) if self.patients is None else str(self.patients[i])
-        metadata = Metadata() if self.metadata is None else self.metadata[i]
-        return Recording(str(i), patient, signal, self.leads, self.sampling_rate, metadata)
+
+def _read(
+    row: NDArray[Any],
+    factor: float,
+    name: str,
+    patient: str,
+    leads: tuple[str, ...],
+    sampling_rate: float,
+    metadata: Metadata,
+) -> list[Recording]:
+    """One row as a recording in mV."""
+    signal = np.asarray(row, np.float32) * np.float32(factor)
+    return [Recording(name, patient, signal, leads, sampling_rate, metadata)]
 
 
 def checked_arrays(

@@ -39,11 +39,11 @@ def convert(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     out = convert("synthetic:2", Path(folder, "cache"), preprocessing=Preprocessing(), progress=False)
         ...     sorted(path.name for path in out.iterdir())
-        ['cache.json', 'index.parquet', 'shard-00000.npy']
+        ['cache.json', 'index.parquet', 'shard-00000.npy', 'shard-00001.npy', 'source.json']
     """
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; give another folder, or empty this one")
     arrays = ArrayOptions(units, source_rate)
-    build_cache(resolve(source, preprocessing, arrays), out, preprocessing, progress=progress)
+    build_cache(resolve(source, preprocessing, arrays, skip=out), out, preprocessing, progress=progress)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,11 @@ class EcgDataset:
             and labels and values as JSON objects.
         preprocessing: What was done to the signals.
         skipped: Records that could not be used, with reasons.
+        left_out: Channels that were left out because they are no ECG leads, and in how many records.
         fingerprint: SHA-256 over preprocessing, names, metadata and checksums, and over a table that was joined.
         signals_fingerprint: The same without the table.
         notes: Sentences on how a table was joined.
-        parts: Part of a split of every recording, from a table; None without one.
+        parts: Part of every recording in the split of the database, or in that of a table; None without one.
         source: Where the recordings come from.
         name: Name of the database card that read them.
         folder: The cache.
@@ -57,17 +59,26 @@ class EcgDataset:
         self.skipped: list[Skipped] = list(cache.info.skipped)
         self.fingerprint = self.signals_fingerprint = cache.info.fingerprint
         self.notes: list[str] = []
-        self.parts: list[str | None] | None = None
+        official = [part if isinstance(part, str) else None for part in self.index["part"]]
+        self.parts: list[str | None] | None = official if any(official) else None
         self.source = cache.info.source
         self.name = cache.info.card
+        self.left_out = cache.info.left_out
         self._shards = cache.shards
         self._shard_files = cache.info.shards
-        # lists, because looking up one cell of a data frame takes longer than reading the signal
-        self._leads = [tuple(leads) for leads in self.index["leads"]]
-        self._gain = [np.array(gain) for gain in self.index["gain"]]
-        self._place = self.index[["shard", "offset", "n_samples"]].to_numpy(np.int64).tolist()
-        self._labels: list[dict[str, list[str]]] = [json.loads(text) for text in self.index["labels"]]
-        self._values: list[dict[str, float]] = [json.loads(text) for text in self.index["values"]]
+        # arrays, because looking up one cell of a data frame takes longer than reading the signal
+        self._leads, self._first_gain, self._gains = cache.leads, cache.first_gain, cache.gains
+        self._place = self.index[["shard", "offset", "n_samples"]].to_numpy(np.int64)
+
+    @cached_property
+    def _labels(self) -> list[dict[str, list[str]]]:
+        """Labels of every recording by task; recordings with the same labels share an object."""
+        return _objects(self.index["labels"])
+
+    @cached_property
+    def _values(self) -> list[dict[str, float]]:
+        """Regression targets of every recording."""
+        return _objects(self.index["values"])
 
     def __len__(self) -> int:
         """Return the number of recordings."""
@@ -97,18 +108,20 @@ class EcgDataset:
         Raises:
             ValueError: If the recording does not have the lead; lists those it has.
         """
-        shard, offset, length = self._place[i]
+        i = range(len(self))[i]
+        shard, offset, length = self._place[i].tolist()
         leads = self._leads[i]
+        gain = self._gains[self._first_gain[i] : self._first_gain[i + 1]]
         if lead is None:
             counts = self._shards[shard][offset : offset + len(leads) * length].reshape(len(leads), length)
-            return np.asarray(counts / self._gain[i][:, None], np.float32)
+            return np.asarray(counts / gain[:, None])
         normalised = normalise_lead(lead)
         if normalised not in leads:
             name = self.index["name"].iloc[i]
             raise ValueError(f"recording {name} has no lead {lead!r}; its leads are {', '.join(leads)}")
         row = leads.index(normalised)
         counts = self._shards[shard][offset + row * length : offset + (row + 1) * length]
-        return np.asarray(counts / self._gain[i][row], np.float32)
+        return np.asarray(counts / gain[row])
 
     def tasks(self) -> list[str]:
         """Return the tasks for which at least one recording is labelled, classification and regression."""
@@ -167,3 +180,9 @@ class EcgDataset:
             f"{self.source} has no {kind} task {task!r}; "
             f"its {kind} tasks are {', '.join(known) or 'none'} (all tasks: {', '.join(self.tasks())})"
         )
+
+
+def _objects(texts: pd.Series[str]) -> list[Any]:
+    """JSON objects of texts, of which many are equal."""
+    known = {text: json.loads(text) for text in texts.unique()}
+    return [known[text] for text in texts]

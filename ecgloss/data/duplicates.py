@@ -8,6 +8,7 @@ Recordings that are shifted against each other, or cropped at the start, are not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -159,6 +160,7 @@ def _candidates(signatures: np.ndarray, roots: Sequence[int]) -> Iterator[tuple[
         yield from zip((rows[keep] + start).tolist(), (columns[keep] + start).tolist())
 
 
+@cache
 def _projection() -> np.ndarray:
     """Return the random projection, (500, 96); its seed is fixed, so that the same recordings are always joined."""
     generator = np.random.Generator(np.random.PCG64(20))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +17,7 @@ from ecgloss.data.cache import build_cache, is_cache
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata
+from ecgloss.data.source_files import keep, unchanged
 from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
 from ecgloss.data.table import join_table
 from ecgloss.data.table_columns import parse_columns
@@ -31,7 +34,9 @@ class SourceOptions:
         source_rate: Sampling rate of an array in Hz.
         leads: Names of the rows of an array, in order; default: the leads of the preprocessing.
         split: A split file, or a column of the table (train, validation, test, or folds 1 to 10: 9 validates, 10
-            tests); default: that of pretraining where the data is the same, else a new one by patient.
+            tests), or folds, the split of the database; default: that of pretraining where the data is the same, else
+            that of the database (PTB-XL), else a new one by patient.
+        fractions: Fractions of the patients that train, validate and test in a new split; default: 0.7, 0.15, 0.15.
     """
 
     table: str | None = None
@@ -40,6 +45,16 @@ class SourceOptions:
     source_rate: float | None = None
     leads: tuple[str, ...] | None = None
     split: str | None = None
+    fractions: tuple[float, float, float] | None = None
+
+    def for_opening(self) -> dict[str, Any]:
+        """What :func:`open_dataset` takes of it.
+
+        Example:
+            >>> sorted(SourceOptions(units="mV").for_opening())
+            ['columns', 'leads', 'source_rate', 'split', 'table', 'units']
+        """
+        return {name: value for name, value in vars(self).items() if name != "fractions"}
 
 
 def open_dataset(
@@ -91,7 +106,7 @@ def open_dataset(
     if table is None:
         return dataset
     meanings = parse_columns(columns)
-    if split is not None and split != "all" and not Path(split).is_file():
+    if split is not None and split not in ("all", "folds") and not Path(split).is_file():
         meanings["split"] = split
     joined, notes = join_table(dataset, table, meanings)
     joined.notes = notes
@@ -156,16 +171,29 @@ def _open(
         dataset = EcgDataset(folder)
         _check_preprocessing(dataset, preprocessing)
         return dataset
-    return _converted(resolve(source, preprocessing, arrays), preprocessing, cache_dir, progress)
+    found = resolve(source, preprocessing, arrays, skip=_cache_root(cache_dir))
+    return _converted(found, preprocessing, cache_dir, progress)
+
+
+def _cache_root(cache_dir: str | Path | None) -> Path:
+    """Where converted caches are kept."""
+    return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
 
 
 def _converted(
     source: Source, preprocessing: Preprocessing, cache_dir: str | Path | None, progress: bool
 ) -> EcgDataset:
-    """The cache of a source, made if it is not there."""
-    root = Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
-    target = root / f"{source.card}-{source.key[:20]}"
-    if not target.exists():
+    """The cache of a source, made if it is not there or the source has changed."""
+    root, key = _cache_root(cache_dir), source.key[:20]
+    for made in root.glob(f"[!.]*-{key}-*"):
+        if is_cache(made) and unchanged(made):
+            return EcgDataset(made)
+    with suppress(OSError):  # said when the cache is written; made first, because it changes the time of its parent
+        root.mkdir(parents=True, exist_ok=True)
+    target = root / f"{source.listing.card}-{key}-{source.listing.key[:12]}"
+    if is_cache(target):
+        keep(source.listing.files, target)
+    else:
         build_cache(source, target, preprocessing, progress=progress)
     return EcgDataset(target)
 

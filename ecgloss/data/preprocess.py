@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ecgloss._extras import require
 from ecgloss.data.recording import normalise_lead
+from ecgloss.engine.extension import load
 
 #: Accepted rates in Hz. One outside is a mistake in a header; resampling from it could need any amount of memory.
 SAMPLING_RATES = (20.0, 100_000.0)
@@ -130,8 +132,8 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
         raise ValueError(f"signal must be (leads, samples) with at least one lead, got shape {signal.shape}")
     _check_rate(sampling_rate)
     scipy_signal = require("scipy.signal", "data")
-    rate, band = preprocessing.sampling_rate, (preprocessing.low_hz, preprocessing.high_hz)
-    sections = scipy_signal.butter(preprocessing.order, band, "bandpass", fs=rate, output="sos")
+    rate = preprocessing.sampling_rate
+    sections, states = _sections(preprocessing.order, preprocessing.low_hz, preprocessing.high_hz, rate)
     ratio = Fraction(rate / sampling_rate).limit_denominator(_LARGEST_DENOMINATOR)
     shortest = math.ceil(0.5 * sampling_rate)
     if signal.shape[1] < shortest:
@@ -145,9 +147,28 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
         filled = scipy_signal.resample_poly(filled, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
     # One period of the lower edge; scipy's default is far shorter and leaves transients at both ends.
     padding = min(filled.shape[1] - 1, math.ceil(rate / preprocessing.low_hz))
-    out: np.ndarray = scipy_signal.sosfiltfilt(sections, filled, axis=-1, padlen=padding)
+    out = _zero_phase(filled, sections, states, padding)
     out[flat] = 0.0
     return out.astype(np.float32)
+
+
+def _zero_phase(signal: np.ndarray, sections: np.ndarray, states: np.ndarray, padding: int) -> np.ndarray:
+    """Filter forwards and backwards: scipy's sosfiltfilt, or the same in C++, which takes several leads at once."""
+    extension = load()
+    if extension is None:
+        return np.asarray(require("scipy.signal", "data").sosfiltfilt(sections, signal, axis=-1, padlen=padding))
+    return np.asarray(extension.zero_phase(signal, sections, states, padding))
+
+
+@lru_cache
+def _sections(order: int, low_hz: float, high_hz: float, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections of the band-pass filter, and their states after a constant input.
+
+    They are kept: their design takes as long as their use.
+    """
+    scipy_signal = require("scipy.signal", "data")
+    sections = scipy_signal.butter(order, (low_hz, high_hz), "bandpass", fs=rate, output="sos")
+    return np.asarray(sections), np.asarray(scipy_signal.sosfilt_zi(sections))
 
 
 def _check_rate(sampling_rate: float) -> None:

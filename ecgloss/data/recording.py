@@ -36,6 +36,7 @@ class Metadata:
         labels: Task name to labels. A task that is absent means that this recording is not labelled for
             it; an empty tuple means that it is labelled and has none.
         values: Regression targets by task name.
+        part: Part of the recording in the official split of its database: train, validation or test; None without one.
 
     Example:
         >>> Metadata(age=61.0, sex="female").smoker is None
@@ -51,6 +52,7 @@ class Metadata:
     hdl_chol: float = math.nan
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
+    part: str | None = None
 
     def __post_init__(self) -> None:
         if self.sex not in ("male", "female", None):

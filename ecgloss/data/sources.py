@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from ecgloss.data.arrays import ARRAY_FILES, Arrays, content_key, load_arrays
-from ecgloss.data.cache.format import DESCRIPTION, FORMAT
+from ecgloss.data.cache.format import CONTENTS, FORMAT
 from ecgloss.data.cards import choose
-from ecgloss.data.cards.base import DatabaseCard, Entry
+from ecgloss.data.cards.base import Entry
 from ecgloss.data.preprocess import Preprocessing
+from ecgloss.data.recording import Recording
+from ecgloss.data.source_files import FileState, digest, walk
+from ecgloss.data.synthetic.cohort import name_of, simulate, visits
 
 _SYNTHETIC = re.compile(r"synthetic(?::(\d+))?(?::(\d+))?")
 _COHORT_SIZE = 2000
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The records of a source.
+
+    Attributes:
+        card: Name of the database card that reads them (``"synthetic"`` for the simulated cohort).
+        entries: The records.
+        files: All files and folders they are read from.
+        leads_said: Whether the user has named the channels, so that none is left out by its name.
+    """
+
+    card: str
+    entries: Sequence[Entry]
+    files: Sequence[FileState] = ()
+    leads_said: bool = False
+
+    @property
+    def key(self) -> str:
+        """Hash of the state of the files."""
+        return digest(self.files)
 
 
 @dataclass(frozen=True)
@@ -26,17 +51,18 @@ class Source:
 
     Attributes:
         label: What the user gave; a folder as an absolute path.
-        card: Name of the database card that reads it (``"synthetic"`` for the simulated cohort).
-        entries: The records; they can be iterated over once.
-        total: How many there are.
-        key: Hash of everything that the converted cache depends on; part of the name of its folder.
+        key: Hash of all that the converted cache depends on besides the state of the files; part of its folder's name.
+        find: Finds the records.
     """
 
     label: str
-    card: str
-    entries: Iterable[Entry]
-    total: int
     key: str
+    find: Callable[[], Listing]
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The records, found when they are first needed: a folder of a million files takes minutes."""
+        return self.find()
 
 
 @dataclass(frozen=True)
@@ -54,20 +80,27 @@ class ArrayOptions:
     leads: tuple[str, ...] | None = None
 
 
-def resolve(source: str | Path, preprocessing: Preprocessing, arrays: ArrayOptions | None = None) -> Source:
-    """Find the records of a source.
+def resolve(
+    source: str | Path,
+    preprocessing: Preprocessing,
+    arrays: ArrayOptions | None = None,
+    *,
+    skip: Path | None = None,
+) -> Source:
+    """Say what a source is, without looking for its records.
 
     Args:
         source: A folder, a .npy or .npz file, or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"``.
         preprocessing: What will be done to its signals.
         arrays: Units, rate and leads of an array; leads default to those of the preprocessing.
+        skip: A folder that holds no records, although it may lie in the source: that of the caches.
 
     Raises:
-        ValueError: If the folder does not exist or holds no record, if an array is not described, or if the cohort's
-            size or seed is invalid.
+        ValueError: If the folder does not exist, if an array is not described, or if the cohort's size or seed is
+            invalid. Looking for the records raises one if there is none.
 
     Example:
-        >>> resolve("synthetic:50", Preprocessing()).total
+        >>> len(resolve("synthetic:50", Preprocessing()).listing.entries)
         50
     """
     arrays = arrays or ArrayOptions()
@@ -82,12 +115,18 @@ def resolve(source: str | Path, preprocessing: Preprocessing, arrays: ArrayOptio
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ValueError(f'data source {folder} {what}; give a folder of WFDB records, or "synthetic"')
     folder = folder.resolve()
+    return Source(str(folder), _key(str(folder), preprocessing), partial(_list_folder, folder, preprocessing, skip))
+
+
+def _list_folder(folder: Path, preprocessing: Preprocessing, skip: Path | None) -> Listing:
+    """The records of a folder, read by the card that knows it."""
     card = choose(folder)
     entries = list(card.entries(folder, preprocessing.sampling_rate))
     if not entries:
         raise ValueError(f"no WFDB record (.hea) in {folder} or below")
-    key = _key(str(folder), list(_files(folder, card)), preprocessing)
-    return Source(str(folder), card.name, entries, len(entries), key)
+    above = (folder.parent, folder.parent.parent)  # where a table that belongs to the records may appear
+    elsewhere = (FileState.of(path) for path in (*above, *card.extra_files(folder)))
+    return Listing(card.name, entries, [*walk(folder, skip), *(state for state in elsewhere if state is not None)])
 
 
 def _array_file(path: Path, preprocessing: Preprocessing, options: ArrayOptions) -> Source:
@@ -95,14 +134,16 @@ def _array_file(path: Path, preprocessing: Preprocessing, options: ArrayOptions)
     leads = options.leads or preprocessing.leads
     found = load_arrays(path, sampling_rate=options.source_rate, leads=leads, units=options.units)
     label = json.dumps([str(path), found.units, found.sampling_rate, found.leads])
-    key = _key(label, list(_state(path, path.name)), preprocessing)
-    return Source(str(path), "arrays", found.entries(), len(found.signals), key)
+    state = FileState.of(path)
+    assert state is not None
+    listing = Listing("arrays", list(found.entries()), [state], leads_said=True)
+    return Source(str(path), _key(label, preprocessing), lambda: listing)
 
 
 def array_source(arrays: Arrays, preprocessing: Preprocessing) -> Source:
     """Return the source of arrays in memory."""
-    key = _key(content_key(arrays), [], preprocessing)
-    return Source("arrays in memory", "arrays", arrays.entries(), len(arrays.signals), key)
+    listing = Listing("arrays", list(arrays.entries()), leads_said=True)
+    return Source("arrays in memory", _key(content_key(arrays), preprocessing), lambda: listing)
 
 
 def _synthetic(source: str, preprocessing: Preprocessing) -> Source:
@@ -112,45 +153,26 @@ def _synthetic(source: str, preprocessing: Preprocessing) -> Source:
     if match is None or n < 1:
         raise ValueError(f'data source {source!r} is not "synthetic", "synthetic:N" or "synthetic:N:SEED"')
     seed = int(match.group(2) or 0)
-
-    def entries() -> Iterator[Entry]:
-        from ecgloss.data.synthetic import cohort
-
-        for recording in cohort(n, seed=seed, sampling_rate=preprocessing.sampling_rate):
-            yield Entry(recording.name, lambda recording=recording: [recording])  # type: ignore[misc]
-
     label = f"synthetic:{n}:{seed}"
-    return Source(label, "synthetic", entries(), n, _key(label, [], preprocessing))
+    return Source(label, _key(label, preprocessing), partial(_list_cohort, n, seed, preprocessing.sampling_rate))
 
 
-def _files(folder: Path, card: DatabaseCard) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and modification time of every file that the conversion may read.
-
-    These are the files in the folder, except those of converted caches, and the extra files of the database card.
-    """
-    for root, folders, files in os.walk(folder):
-        if DESCRIPTION in files:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            yield from _state(Path(root, name), name=os.path.relpath(Path(root, name), folder))
-    for path in card.extra_files(folder):
-        yield from _state(path, name=str(path))
+def _list_cohort(n: int, seed: int, sampling_rate: float) -> Listing:
+    """The recordings of a simulated cohort."""
+    return Listing(
+        "synthetic",
+        [
+            Entry(name_of(patient, visit, seed), partial(_simulated, patient, visit, seed, sampling_rate))
+            for patient, visit in visits(n, seed)
+        ],
+    )
 
 
-def _state(path: Path, name: str) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and modification time of a file; nothing where it does not exist or is a broken link."""
-    try:
-        state = path.stat()
-    except OSError:
-        return
-    yield name, state.st_size, state.st_mtime_ns
+def _simulated(patient: int, visit: int, seed: int, sampling_rate: float) -> list[Recording]:
+    """Simulate one recording."""
+    return [simulate(patient, visit, seed=seed, sampling_rate=sampling_rate)]
 
 
-def _key(label: str, files: list[tuple[str, int, int]], preprocessing: Preprocessing) -> str:
-    """Hash source, preprocessing and the code of `ecgloss.data`: a corrected reader makes a new cache."""
-    digest = hashlib.sha256(json.dumps([FORMAT, label, files, preprocessing.to_json()]).encode())
-    for module in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(module.read_bytes())
-    return digest.hexdigest()
+def _key(label: str, preprocessing: Preprocessing) -> str:
+    """Hash source and preprocessing, and the version of what a cache holds."""
+    return hashlib.sha256(json.dumps([FORMAT, CONTENTS, label, preprocessing.to_json()]).encode()).hexdigest()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecgloss.data.dataset import EcgDataset
 
 PARTS = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.15, 0.15)
 _FORMAT = 1
 
 
@@ -149,13 +150,68 @@ class Split:
         return replace(self, train=rest, validation=validation, test=test), overlap
 
 
+def usual_split(
+    dataset: EcgDataset, *, seed: int, fractions: tuple[float, float, float] | None = None
+) -> tuple[Split, str]:
+    """The split of the database or of the table, if it has one, else a new one by patient.
+
+    Args:
+        dataset: The recordings.
+        seed: Of a new split.
+        fractions: Of a new split, for train, validation and test; None: the split of the database or, where it has
+            none, 0.7, 0.15 and 0.15.
+
+    Returns:
+        The split, and which it is, in words. A recording of validation or test whose patient or signal also trains is
+        left out of a database's split, and counted.
+
+    Raises:
+        ValueError: As :func:`split_by_patient`.
+    """
+    if fractions is None and dataset.parts is not None and set(PARTS) <= set(dataset.parts):
+        split, straddling = _split_of_parts(dataset, dataset.parts)
+        left_out = f"; {straddling} recordings left out, their patient or signal is in another part"
+        return split, f"that of the database{left_out if straddling else ''}"
+    return split_by_patient(dataset, seed=seed, fractions=fractions or FRACTIONS), f"new, by patient, seed {seed}"
+
+
+def _split_of_parts(dataset: EcgDataset, parts: Sequence[str | None]) -> tuple[Split, int]:
+    """A split by the part of every recording; of a group in several parts the first one of them stays."""
+    groups = dataset.index["group"].tolist()
+    first: dict[str, str] = {}
+    for name in PARTS:
+        for group, part in zip(groups, parts):
+            if part == name:
+                first.setdefault(group, name)
+    kept = [part if part is not None and first[group] == part else None for group, part in zip(groups, parts)]
+    straddling = sum(a is not None and b is None for a, b in zip(parts, kept))
+    train, validation, test = (np.flatnonzero([p == name for p in kept]) for name in PARTS)
+    names = tuple(dataset.index["name"].tolist())
+    return Split(train, validation, test, 0, (0.0, 0.0, 0.0), dataset.fingerprint, names), straddling
+
+
+def unknown_patients(dataset: EcgDataset) -> list[str]:
+    """A sentence for the user where the database does not say whose a recording is; nothing where it does.
+
+    Args:
+        dataset: The recordings; one without a known patient has its own name as patient.
+    """
+    unknown = int((dataset.index["name"].to_numpy() == dataset.index["patient"].to_numpy()).sum())
+    if not unknown:
+        return []
+    n = len(dataset.index)
+    which = "patients are" if unknown == n else f"the patients of {unknown} of {n} recordings are"
+    return [f"{which} not identified: each such recording counts as a patient of its own, unless a table names them"]
+
+
 def split_as_said(dataset: EcgDataset, source: str) -> Split:
     """A split that was made elsewhere.
 
     Args:
         dataset: The recordings.
-        source: ``"all"``: every recording trains; a file as :meth:`Split.save` writes it; or a column of a table, whose
-            parts the dataset has. A recording without a part is in none.
+        source: ``"all"``: every recording trains; ``"folds"``: the split of the database; a file as
+            :meth:`Split.save` writes it; or a column of a table, whose parts the dataset has. A recording without a
+            part is in none.
 
     Raises:
         ValueError: If it cannot be read, nothing trains, or a patient is in two parts.
@@ -164,13 +220,17 @@ def split_as_said(dataset: EcgDataset, source: str) -> Split:
     if source == "all":
         empty = np.zeros(0, np.int64)
         return Split(np.arange(len(names)), empty, empty, 0, (1.0, 0.0, 0.0), dataset.fingerprint, names)
-    if dataset.parts is not None:
+    if source == "folds" and (dataset.parts is None or "train" not in dataset.parts):
+        raise ValueError(f"split folds: {dataset.source} comes without a split of its own")
+    if source == "folds" and dataset.parts is not None:
+        return _split_of_parts(dataset, dataset.parts)[0]
+    if Path(source).is_file():
+        split = Split.load(source).align(dataset)
+    elif dataset.parts is not None:
         train, validation, test = (np.flatnonzero([p == name for p in dataset.parts]) for name in PARTS)
         split = Split(train, validation, test, 0, (0.0, 0.0, 0.0), dataset.fingerprint, names)
-    elif Path(source).is_file():
-        split = Split.load(source).align(dataset)
     else:
-        raise ValueError(f"split {source} is no file, and no column of a table (--table); or say all")
+        raise ValueError(f"split {source} is no file, and no column of a table (--table); or say all or folds")
     groups = dataset.index["group"].to_numpy()
     where: dict[str, str] = {}
     for part in PARTS:
@@ -182,9 +242,7 @@ def split_as_said(dataset: EcgDataset, source: str) -> Split:
     return split
 
 
-def split_by_patient(
-    dataset: EcgDataset, *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-) -> Split:
+def split_by_patient(dataset: EcgDataset, *, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS) -> Split:
     """Split a dataset so that no patient, and no signal that occurs twice, is in more than one part.
 
     Args:
@@ -213,7 +271,7 @@ def split_groups(
     names: Sequence[str],
     *,
     seed: int = 0,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    fractions: tuple[float, float, float] = FRACTIONS,
     fingerprint: str = "",
 ) -> Split:
     """Split recordings by group (see `split_by_patient`).

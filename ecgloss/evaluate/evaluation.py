@@ -15,7 +15,7 @@ from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.splits import Split, split_as_said, split_by_patient
+from ecgloss.data.splits import Split, split_as_said, unknown_patients, usual_split
 from ecgloss.evaluate.embed import embed, rows_with_leads
 from ecgloss.evaluate.metrics import main_metric
 from ecgloss.evaluate.probe import ProbeResult, linear_probe
@@ -170,10 +170,10 @@ def evaluate_linear(
         preprocessing=Preprocessing.from_json(card.preprocessing),
         cache_dir=cache_dir,
         progress=progress,
-        **vars(source or SourceOptions()),
+        **(source or SourceOptions()).for_opening(),
     )
-    asked = None if source is None else source.split
-    split, origin = matching_split(folder, card, dataset, asked)
+    split, origin = matching_split(folder, card, dataset, source)
+    dataset.notes += unknown_patients(dataset)
     targets = task_targets(dataset, task, region=region)
     usable, left_out = rows_with_leads(dataset, targets.rows, lead, leads)
     if left_out:
@@ -213,21 +213,26 @@ def evaluate_linear(
 
 
 def matching_split(
-    checkpoint: Path, card: EncoderCard, dataset: EcgDataset, asked: str | None = None
+    checkpoint: Path, card: EncoderCard, dataset: EcgDataset, source: SourceOptions | None = None
 ) -> tuple[Split, str]:
-    """The split that was asked for, that of pretraining for the same data, else a new one; and which it is, in words.
+    """The split that was asked for, that of pretraining for the same data, that of the database, else a new one.
+
+    Also returned is which it is, in words.
 
     Patients whom the encoder was trained on, in whatever copy of their recordings, leave validation and test.
     """
     path = checkpoint.parent.parent / "split.json"
     before = Split.load(path) if path.is_file() else None
-    if asked is None and before is not None and card.data["fingerprint"] == dataset.fingerprint:
+    asked, fractions = (None, None) if source is None else (source.split, source.fractions)
+    if asked is None and fractions is None and before is not None and card.data["fingerprint"] == dataset.fingerprint:
         if not len(before.test):
             raise ValueError(f"{checkpoint} was trained on all of {dataset.source}; evaluate on other data")
         return before.align(dataset), "that of pretraining"
     seed = int(card.training.get("seed", 0))
-    split = split_by_patient(dataset, seed=seed) if asked is None else split_as_said(dataset, asked)
-    origin = f"new, by patient, seed {seed}: other data than in pretraining" if asked is None else f"that of {asked}"
+    if asked is None:
+        split, origin = usual_split(dataset, seed=seed, fractions=fractions)
+    else:
+        split, origin = split_as_said(dataset, asked), f"that of {asked}"
     seen = _trained_on(checkpoint, card, dataset, before)
     if not seen.any():
         return split, origin

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_NOT_TERMS = frozenset({"step", "epoch", "lr", "samples_per_second"})  # of a line of metrics.jsonl
+_NOT_TERMS = frozenset({"step", "epoch", "lr", "samples_per_second", "waited_for_data"})  # of a line of metrics.jsonl
 _TSNE_LIMIT = 3000  # above this many recordings t-SNE takes minutes
 _TSNE_AT_LEAST = 10  # below this many, neighbourhoods mean nothing
 _ECG_SECONDS = 10.0

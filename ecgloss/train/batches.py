@@ -47,12 +47,14 @@ def patient_batches(rows: NDArray[np.int64], patient: NDArray[np.int64], size: i
     same = patient[order]
     first = np.flatnonzero(np.r_[True, same[1:] != same[:-1]])
     place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
-    groups = np.split(rows[order], np.flatnonzero(place % 2 == 0)[1:])
+    start = np.flatnonzero(place % 2 == 0)
+    bounds = [*start.tolist(), len(order)]
+    ordered = rows[order].tolist()
     batches: list[list[int]] = []
     batch: list[int] = []
     waiting: list[list[int]] = []  # pairs that came when one place was left
-    for k in torch.randperm(len(groups), generator=draw).tolist():
-        group = groups[k].tolist()
+    for k in torch.randperm(len(start), generator=draw).tolist():
+        group = ordered[bounds[k] : bounds[k + 1]]
         if len(batch) + len(group) > size:
             waiting.append(group)
             continue

@@ -22,6 +22,7 @@ _LATER = {
     "units",
     "source_rate",
     "split",
+    "fractions",
     "risk",
     "metadata",
 }  # options that a config.json may lack
@@ -75,7 +76,9 @@ class InputOptions:
         units: Units of data that is an array (.npy, .npz): mV, uV or V.
         source_rate: Sampling rate in Hz of data that is an array.
         split: A split file, such as split.json of another run; a column of the table (train, validation, test, or folds
-            1 to 10: 9 validates, 10 tests); or all, to train on every recording. Default: a new one by patient.
+            1 to 10: 9 validates, 10 tests); folds, that of the database; or all, to train on every recording. Default:
+            that of the database if it has one (PTB-XL), else a new one by patient.
+        fractions: Fractions of the patients that train, validate and test in a new split; default: 0.7, 0.15, 0.15.
         risk: Risk that clef compares: a score (score2, auto, score2_diabetes, prevent, prevent_ascvd, prevent_hf,
             cha2ds2_vasc, cha2ds2_va, or a coefficient file), or a regression task of the data or its table; several are
             separated by commas.
@@ -98,6 +101,7 @@ class InputOptions:
     units: str | None = None
     source_rate: float | None = None
     split: str | None = None
+    fractions: tuple[float, float, float] | None = None
     risk: str = "score2"
     region: Literal["low", "moderate", "high", "very_high"] = "moderate"
     metadata: MetadataOptions = field(default_factory=MetadataOptions)

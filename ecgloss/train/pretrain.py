@@ -96,7 +96,7 @@ def pretrain(
         source_rate=config.source_rate,
         split=config.split,
     )
-    split = run_split(run, dataset, config, resume)
+    split, about_split = run_split(run, dataset, config, resume)
     train, left_out = rows_with_leads(dataset, split.train, config.input_leads)
     risks = run_risk(config, dataset, train)
     side, gaps = side_information(config, dataset, train, risks)
@@ -111,7 +111,7 @@ def pretrain(
         method.learn(waves)
     if method.compares_risk and saved is None:
         refuse_unknown(config, risks, train)
-    notes = dataset.notes + left_out + (risks.notes if method.compares_risk else [])
+    notes = dataset.notes + about_split + left_out + (risks.notes if method.compares_risk else [])
     notes += method.check(config, side.rows(torch.from_numpy(train)), gaps)
     begin(run, split, config, resume)
     training = Training(model, method, side.to(fabric.device))
@@ -151,6 +151,7 @@ def pretrain(
         )
         clock = time.perf_counter()
         for k, batch in enumerate(bar, start=first):
+            arrived = time.perf_counter()
             parts_of_batch = (batch.view1, batch.view2, batch.rows, batch.beats)
             terms = step_loss(*(fabric.to_device(x) for x in parts_of_batch if x is not None))
             loss = terms.loss.item()
@@ -165,11 +166,20 @@ def pretrain(
             parts = {name: part.item() for name, part in terms.parts.items()}
             before, clock = clock, time.perf_counter()
             speed = fabric.world_size * len(batch.rows) / (clock - before)  # of the whole step, with the wait for data
+            waited = (arrived - before) / (clock - before)
             if log:
                 lr = optimizer.param_groups[0]["lr"]
-                log.write(step=step, epoch=epoch, loss=loss, **parts, lr=lr, samples_per_second=round(speed, 1))
+                log.write(
+                    step=step,
+                    epoch=epoch,
+                    loss=loss,
+                    **parts,
+                    lr=lr,
+                    samples_per_second=round(speed, 1),
+                    waited_for_data=round(waited, 3),
+                )
             shown = {name: f"{value:.4f}" for name, value in {"loss": loss, **parts}.items()}
-            bar.set_postfix({**shown, "rec/s": f"{speed:.0f}"})
+            bar.set_postfix({**shown, "rec/s": f"{speed:.0f}", "waited": f"{100 * waited:.0f}%"})
             last = k + 1 == len(batches)
             due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if due and fabric.is_global_zero:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecgloss._files import read_json, write_json
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.splits import Split, split_as_said, split_by_patient
+from ecgloss.data.splits import Split, split_as_said, unknown_patients, usual_split
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.config import PretrainConfig
 
@@ -45,20 +45,23 @@ def latest_checkpoint(run: Path, resume: bool) -> Path | None:
     return found[-1] if found else None
 
 
-def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bool) -> Split:
-    """The split of the run: that of its folder to resume, else a new one.
+def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bool) -> tuple[Split, list[str]]:
+    """The split of the run: that of its folder to resume, else that of the database or a new one; with what to say.
 
     Raises:
         ValueError: if too few recordings are left to train on, or the recordings are not those of the run.
     """
     path = run / SPLIT
     if resume and path.is_file():
-        return Split.load(path).align(dataset)
-    new = config.split is None
-    split = split_by_patient(dataset, seed=config.seed) if new else split_as_said(dataset, str(config.split))
+        return Split.load(path).align(dataset), []
+    if config.split is None:
+        split, which = usual_split(dataset, seed=config.seed, fractions=config.fractions)
+    else:
+        split, which = split_as_said(dataset, config.split), f"that of {config.split}"
     if len(split.train) < 2:
         raise ValueError(f"{config.data}: {len(split.train)} training recordings, a contrastive loss needs at least 2")
-    return split
+    about = [] if which.startswith("new") else [f"split: {which}"]
+    return split, about + unknown_patients(dataset)
 
 
 def rows_with_leads(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecgloss.data.cache import CacheWriter, open_cache, reader, writer
-from ecgloss.data.cache.format import columns
+from ecgloss.data.cache import open_cache, part, reader
+from ecgloss.data.cache.format import columns, hash_of
+from ecgloss.data.cache.writer import finish
+from ecgloss.data.cards.base import Entry
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata, Recording, Skipped
@@ -38,12 +42,25 @@ def recordings() -> list[Recording]:
 @pytest.fixture
 def cache(tmp_path):
     folder = tmp_path / "cache"
-    folder.mkdir()
-    files = CacheWriter(folder, Preprocessing(leads=("I", "II", "V5")))
-    for recording in recordings():
-        files.add(recording, recording.sampling_rate)
-    files.finish(source="/somewhere", card="wfdb", skipped=[Skipped("x", "broken")])
+    write(folder, recordings())
     return folder
+
+
+def broken() -> list[Recording]:
+    raise ValueError("broken")
+
+
+def write(folder: Path, recordings: list[Recording], per_part: int = 9) -> None:
+    """Store recordings as they are, in parts of so many, and a record that cannot be read."""
+    folder.mkdir(exist_ok=True)
+    entries = [*(Entry(r.name, partial(list, [r])) for r in recordings), Entry("x", broken)]
+    preprocessing = Preprocessing(leads=("I", "II", "V5"))
+    starts = range(0, len(entries), per_part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part, "prepare", lambda signal, rate, preprocessing: signal)
+        for k, start in enumerate(starts):
+            part.write_part(k, entries[start : start + per_part], folder, preprocessing)
+    finish(folder, len(starts), preprocessing, source="/somewhere", card="wfdb")
 
 
 def test_signals_come_back_to_within_half_a_count_of_each_leads_own_scale(cache):
@@ -78,7 +95,7 @@ def test_metadata_labels_and_provenance_come_back(cache):
     assert row.diabetes is None
     assert np.isnan(row.total_chol)
     assert list(dataset.index["leads"]) == [["I", "II"], ["V5"], ["I", "II"]]
-    assert list(dataset.index.columns) == columns().names
+    assert list(dataset.index.columns) == [name for name in columns().names if name != "gain"]
     assert dataset.labels("rhythm") == [("AF", "PVC"), None, None]
     assert dataset.labels("form") == [(), None, None]
     assert dataset.values("ef")[0] == 0.5
@@ -88,29 +105,59 @@ def test_metadata_labels_and_provenance_come_back(cache):
     assert dataset.preprocessing == Preprocessing(leads=("I", "II", "V5"))
 
 
-def test_shards_are_bounded_and_a_recording_longer_than_a_shard_has_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "SHARD_SAMPLES", 1000)
-    files = CacheWriter(tmp_path, Preprocessing())
-    lengths = [400, 500, 200, 1800, 300]
-    x = np.random.default_rng(0).normal(size=2000).astype(np.float32)
-    for i, n in enumerate(lengths):
-        files.add(Recording(f"r{i}", f"r{i}", x[None, i : i + n], ("I",), 500.0), 500.0)
-    info = files.finish(source="", card="wfdb", skipped=[])
-    assert [samples for _, samples in info.shards] == [900, 200, 1800, 300]
-    dataset = EcgDataset(tmp_path)
-    for i, n in enumerate(lengths):
-        np.testing.assert_allclose(dataset.signal(i, "I"), x[i : i + n], atol=2e-4)
+def test_how_recordings_are_cut_into_parts_changes_nothing(tmp_path):
+    datasets = []
+    for per_part in (1, 2, 9):
+        write(tmp_path / str(per_part), recordings(), per_part)
+        datasets.append(EcgDataset(tmp_path / str(per_part)))
+    assert len({dataset.fingerprint for dataset in datasets}) == 1
+    for i in range(3):
+        signals = [dataset.signal(i) for dataset in datasets]
+        np.testing.assert_array_equal(signals[0], signals[1])
+        np.testing.assert_array_equal(signals[0], signals[2])
+    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == [
+        "cache.json",
+        "index.parquet",
+        "shard-00000.npy",
+        "shard-00001.npy",
+    ]
+
+
+def test_channels_that_are_no_ecg_leads_are_left_out_and_counted_unless_they_are_wanted(tmp_path):
+    x = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
+    records = [Recording(name, name, x, ("II", "Resp"), 500.0) for name in "ab"]
+    entries = [Entry(r.name, partial(list, [r])) for r in [*records, Recording("c", "c", x[:1], ("EEG",), 500.0)]]
+    for name, preprocessing in (("all", Preprocessing()), ("resp", Preprocessing(leads=("Resp",)))):
+        (tmp_path / name).mkdir()
+        part.write_part(0, entries, tmp_path / name, preprocessing)
+        finish(tmp_path / name, 1, preprocessing, source="db", card="wfdb")
+    every, forced = EcgDataset(tmp_path / "all"), EcgDataset(tmp_path / "resp")
+    assert [every.leads(i) for i in range(len(every))] == [("II",), ("II",)]
+    assert every.left_out == {"EEG": 1, "Resp": 2}
+    assert [str(skip) for skip in every.skipped] == ["c: no channel is an ECG lead: the channels are EEG"]
+    assert [forced.leads(i) for i in range(len(forced))] == [("Resp",), ("Resp",)]
+    assert forced.left_out == {}
 
 
 def describe(folder: Path, **changes):
     path = folder / "cache.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    fields = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(fields | {"hash": hash_of(fields)}))
 
 
-def reindex(folder: Path, change) -> None:
+def reindex(folder: Path, change, table=None) -> None:
+    """Change the index, and its hash in the description as well."""
     rows = pq.read_table(folder / "index.parquet").to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=columns()), folder / "index.parquet")
+    pq.write_table(table or pa.Table.from_pylist(rows, schema=columns()), folder / "index.parquet")
+    describe(folder, index_hash=hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest())
+
+
+def replace(index: Path, change) -> None:
+    """Change the index alone."""
+    rows = pq.read_table(index).to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=columns()), index)
 
 
 def flip(path: Path, position: int = -7) -> None:
@@ -144,7 +191,7 @@ DAMAGES = {
     ),
     "index missing": (lambda f: (f / "index.parquet").unlink(), "index.parquet", "No such file"),
     "index of another kind": (
-        lambda f: pq.write_table(pa.table({"a": [1]}), f / "index.parquet"),
+        lambda f: reindex(f, lambda r: None, pa.table({"a": [1]})),
         "index.parquet",
         "columns are a",
     ),
@@ -152,11 +199,28 @@ DAMAGES = {
     "row before the shard": (lambda f: reindex(f, lambda r: r[0].update(offset=-1)), "index.parquet", "row of 'a'"),
     "row of no shard": (lambda f: reindex(f, lambda r: r[0].update(shard=1)), "index.parquet", "row of 'a'"),
     "gain of zero": (lambda f: reindex(f, lambda r: r[1].update(gain=[0.0])), "index.parquet", "row of 'b/c'"),
-    "age changed": (lambda f: reindex(f, lambda r: r[0].update(age=16.0)), "index.parquet", "fingerprint"),
-    "group changed": (lambda f: reindex(f, lambda r: r[0].update(group="p2")), "index.parquet", "fingerprint"),
+    "a row that is missing": (lambda f: replace(f / "index.parquet", list.pop), "index.parquet", "hash"),
+    "age changed": (
+        lambda f: replace(f / "index.parquet", lambda r: r[0].update(age=16.0)),
+        "index.parquet",
+        "hash",
+    ),
+    "no leads": (lambda f: reindex(f, lambda r: r[0].update(leads="[]")), "index.parquet", "row of 'a'"),
+    "a lead too many": (
+        lambda f: reindex(f, lambda r: r[1].update(leads='["I", "II"]')),
+        "index.parquet",
+        "row of 'b/c'",
+    ),
+    "leads missing": (lambda f: reindex(f, lambda r: r[1].update(leads=None)), "index.parquet", "leads"),
+    "a name that is missing": (lambda f: reindex(f, lambda r: r[1].update(name=None)), "index.parquet", "row of None"),
+    "a length that overflows": (
+        lambda f: reindex(f, lambda r: r[0].update(n_samples=2**62)),
+        "index.parquet",
+        "row of 'a'",
+    ),
     "labels not JSON": (lambda f: reindex(f, lambda r: r[0].update(labels="x")), "index.parquet", "labels"),
     "no rows": (lambda f: reindex(f, list.clear), "index.parquet", "no rows"),
-    "description truncated": (lambda f: (f / "cache.json").write_text('{"format": 1,'), "cache.json", ""),
+    "description truncated": (lambda f: (f / "cache.json").write_text('{"format": 2,'), "cache.json", ""),
     "format of the future": (lambda f: describe(f, format=99), "cache.json", "format version is 99"),
     "no preprocessing": (lambda f: describe(f, preprocessing=None), "cache.json", "preprocessing"),
     "shard outside": (

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ecgloss.data.cache import CacheWriter, build_cache
+from ecgloss._extras import MissingExtraError, require
+from ecgloss.data.cache import build, build_cache
 from ecgloss.data.cards.base import Entry
 from ecgloss.data.conversion import convert
+from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.sources import Source, resolve
+from ecgloss.data.sources import Listing, Source, resolve
 
 
 def test_broken_records_are_reported_and_the_rest_is_used(open_, folder, write_record):
@@ -49,71 +54,134 @@ def test_a_lead_that_no_recording_has_is_an_error_that_lists_the_leads(open_, ca
     assert caches() == []
 
 
-def test_a_failed_build_leaves_nothing_behind(open_, caches, monkeypatch):
-    def interrupt(self, **options):
-        raise KeyboardInterrupt
+def test_what_was_converted_before_an_interruption_is_not_read_again(open_, caches, monkeypatch):
+    read, real = [], build.write_part
 
-    monkeypatch.setattr(CacheWriter, "finish", interrupt)
+    def interrupted(number, entries, *rest, **options):
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        read.append(number)
+        return real(number, entries, *rest, **options)
+
+    monkeypatch.setattr(build, "write_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         open_()
-    assert caches() == []
+    [remains] = caches()
+    assert remains.startswith(".unfinished-")
+    read.append(-1)
+    dataset = open_()
+    assert read == [0, 1, -1, 2, 3]
+    assert dataset.index["name"].tolist() == ["a", "b", "sub/c", "sub/d"]
+    assert caches() == [dataset.folder.name]
+    monkeypatch.undo()
+    shutil.rmtree(dataset.folder)
+    assert open_().fingerprint == dataset.fingerprint
+
+
+def test_a_part_without_its_last_file_is_written_again(open_, caches, folder, monkeypatch, tmp_path):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "finish", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        open_()
+    [remains] = caches()
+    (tmp_path / "caches" / remains / "part-00001.parquet").unlink()
+    (tmp_path / "caches" / remains / "shard-00001.npy").write_bytes(b"half")
     monkeypatch.undo()
     assert len(open_()) == 4
 
 
-KILLED = """
-import sys, os, signal
-from ecgloss.data import open_dataset, Preprocessing
-from ecgloss.data.cache import CacheWriter
-finish = CacheWriter.finish
-def killed(self, **options):
-    finish(self, **options)
-    os.kill(os.getpid(), signal.SIGKILL)
-CacheWriter.finish = killed
-open_dataset(sys.argv[1], preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=sys.argv[2], progress=False)
+def test_what_others_left_unfinished_goes_after_a_week(open_, tmp_path):
+    old, recent = (tmp_path / "caches" / f".unfinished-{name}" for name in ("old", "recent"))
+    old.mkdir(parents=True)
+    recent.mkdir()
+    os.utime(old, (0, time.time() - 8 * 24 * 3600))
+    open_()
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
+def test_two_that_build_at_once_end_with_one_cache(open_, caches, monkeypatch):
+    built, real = [], build.finish
+
+    def slow(*args, **options):
+        built.append(1)
+        time.sleep(0.3)
+        return real(*args, **options)
+
+    monkeypatch.setattr(build, "finish", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (future.result() for future in [pool.submit(open_) for _ in range(2)])
+    assert first.fingerprint == second.fingerprint
+    assert (len(built), len(caches())) == (1, 1)
+
+
+CONVERT = """
+import sys
+from ecgloss.data import *
+from ecgloss.data.cache import build
+if len(sys.argv) > 3:
+    build._WORTH_S = float(sys.argv[3])  # from how much work on processes are started
+dataset = open_dataset(sys.argv[1], preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=sys.argv[2])
+print(len(dataset), dataset.fingerprint)
 """
 
 
-@pytest.mark.slow
-def test_a_killed_build_is_never_opened_and_its_remains_go_in_time(open_, caches, folder, tmp_path):
-    process = subprocess.run([sys.executable, "-c", KILLED, folder, tmp_path / "caches"], timeout=300)
-    assert process.returncode == -9
-    [remains] = caches()
-    assert remains.startswith(".unfinished-")
-    assert len(open_()) == 4
-    assert remains in caches()  # it could belong to a process that still works
-    os.utime(tmp_path / "caches" / remains, (0, time.time() - 2 * 24 * 3600))
-    open_(preprocessing=Preprocessing(sampling_rate=125.0))
-    assert remains not in caches()
+def run(*arguments: object, **options) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CONVERT, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-@pytest.mark.slow
-def test_two_processes_that_build_at_once_end_with_one_good_cache(folder, caches, tmp_path):
-    code = (
-        "import sys; from ecgloss.data import *;"
-        "d = open_dataset(sys.argv[1], preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=sys.argv[2],"
-        " progress=False); print(len(d), d.fingerprint)"
-    )
-    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "caches")]
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, timeout=300), range(2)))
-    assert {(run.returncode, run.stderr) for run in runs} == {(0, "")}
-    assert len({run.stdout for run in runs}) == 1
-    assert runs[0].stdout.startswith("4 ")
-    assert len(caches()) == 1
+RECORDS, KILLS = 400, 3
 
 
-def test_the_slower_of_two_builders_takes_the_finished_cache(open_, caches, monkeypatch):
-    finish = CacheWriter.finish
+@pytest.mark.exhaustive
+def test_killed_several_times_a_conversion_ends_with_the_cache_of_an_uninterrupted_one(write_record, tmp_path):
+    for k in range(RECORDS):
+        folder = write_record(f"{k % 7}/{k:04d}", samples=3000).parent.parent
+    whole, _ = run(folder, tmp_path / "whole").communicate(timeout=300)
+    draw = random.Random(5)
 
-    def overtaken(self, **options):
-        monkeypatch.setattr(CacheWriter, "finish", finish)
-        open_()  # another process finishes in the meantime
-        return finish(self, **options)
+    def parts() -> int:
+        return len(list((tmp_path / "killed").glob(".unfinished-*/part-*.parquet")))
 
-    monkeypatch.setattr(CacheWriter, "finish", overtaken)
-    assert len(open_()) == 4
-    assert len(caches()) == 1
+    for kill in range(KILLS):
+        before = parts()
+        process = run(folder, tmp_path / "killed", 0.0 if kill % 2 else 1e9)  # over several processes, and in one
+        while parts() == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.1))
+        process.kill()
+        process.communicate(timeout=30)
+        assert parts() < 64
+    ended, said = run(folder, tmp_path / "killed").communicate(timeout=300)
+    assert ended == whole, said
+    assert whole.startswith(f"{RECORDS} ")
+    caches = [sorted((tmp_path / name).glob("*/*")) for name in ("whole", "killed")]
+    assert [path.name for path in caches[0]] == [path.name for path in caches[1]]
+    for one, other in zip(*caches):
+        assert one.read_bytes() == other.read_bytes() or one.name == "source.json", one.name
+
+
+@pytest.mark.exhaustive
+def test_over_processes_the_cache_is_the_same_and_what_fails_there_is_said(folder, tmp_path):
+    source = resolve("synthetic:100", Preprocessing(sampling_rate=100.0))
+    for processes in (None, 2):
+        build_cache(
+            source,
+            tmp_path / f"{processes}",
+            Preprocessing(sampling_rate=100.0),
+            progress=False,
+            processes=processes,
+        )
+    one, two = EcgDataset(tmp_path / "None"), EcgDataset(tmp_path / "2")
+    assert one.fingerprint == two.fingerprint
+    np.testing.assert_array_equal(one.signal(99), two.signal(99))
+    entries = [*source.listing.entries[:70], Entry("needs", partial(require, "no_such_package", "data"))]
+    listing = Listing("synthetic", entries)
+    with pytest.raises(MissingExtraError, match="no_such_package is not installed"):
+        build_cache(Source("x", "key", lambda: listing), tmp_path / "3", Preprocessing(), progress=False, processes=2)
 
 
 def test_a_converted_cache_is_a_source_and_other_preprocessing_is_refused(folder, at_100hz, tmp_path, open_):
@@ -149,10 +217,19 @@ def test_progress_is_shown_on_request_only(open_, folder, at_100hz, tmp_path, ca
 
 def test_records_that_share_a_name_do_not_overwrite_each_other(open_, folder):
     source = resolve(folder, Preprocessing(sampling_rate=100.0))
-    entries = [Entry("again", entry.read) for entry in [*source.entries, *source.entries]]
-    doubled = Source(source.label, source.card, entries, len(entries), source.key)
+    entries = [Entry("again", entry.read) for entry in [*source.listing.entries, *source.listing.entries]]
+    doubled = Source(source.label, source.key, lambda: Listing(source.listing.card, entries))
     out = Path(folder.parent, "doubled")
     build_cache(doubled, out, Preprocessing(sampling_rate=100.0), progress=False)
     dataset = open_(out)
     assert len(dataset) == 4
     assert [skip.reason for skip in dataset.skipped] == ["the name was already used by another record"] * 4
+
+
+def test_a_few_long_records_and_very_many_are_cut_into_a_bounded_number_of_parts():
+    assert [len(part) for part in build._cut(range(48))] == [1] * 48
+    for n in (1, 63, 500, 21_799, 800_035):
+        parts = build._cut(range(n))
+        assert sum(map(len, parts)) == n
+        assert len(parts) <= 4096
+    assert max(map(len, build._cut(range(21_799)))) == 64

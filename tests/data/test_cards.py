@@ -16,6 +16,7 @@ from ecgloss.data.cards.challenge import abbreviations, diagnoses, diagnosis_tab
 from ecgloss.data.cards.mitdb import _RECORDS
 from ecgloss.data.cards.ptbdb import metadata_of
 from ecgloss.data.cards.ptbxl import labels_of
+from ecgloss.data.opening import open_dataset
 from ecgloss.data.recording import STANDARD_LEADS
 
 
@@ -422,3 +423,14 @@ def test_tables_of_ptbxl_as_spreadsheets_and_pandas_save_them(write_record, data
 def test_tables_that_cannot_be_used_are_named_with_their_column(write_record, database, statements, message):
     with pytest.raises(ValueError, match=message):
         read(ptbxl_folder(write_record, database, statements))
+
+
+def test_median_beats_beside_their_records_are_no_recordings(write_record, at_100hz, tmp_path):
+    for name in ("1001/a", "1001/b", "1002/c"):
+        write_record(f"raw/{name}", seed=ord(name[-1]))
+        write_record(f"medians/{name}", samples=120)
+    write_record("medians/1002/alone", seed=7)  # there is no record of this name
+    dataset = open_dataset(tmp_path / "db", preprocessing=at_100hz, cache_dir=tmp_path / "c", progress=False)
+    assert dataset.index["name"].tolist() == ["medians/1002/alone", "raw/1001/a", "raw/1001/b", "raw/1002/c"]
+    assert [skip.name for skip in dataset.skipped] == ["medians/1001/a", "medians/1001/b", "medians/1002/c"]
+    assert dataset.skipped[0].reason.startswith("is the median beat of the record of the same name beside it")

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import scipy.signal
 
+from ecgloss.data import preprocess
 from ecgloss.data.preprocess import Preprocessing, prepare
 
 
@@ -117,3 +119,19 @@ def test_preprocessing_from_a_foreign_file_is_refused(wrong):
 def test_preprocessing_with_a_value_of_the_wrong_kind_is_refused():
     with pytest.raises(ValueError, match="preprocessing"):
         Preprocessing.from_json(Preprocessing().to_json() | {"order": None})
+
+
+@pytest.mark.parametrize("leads", [1, 3, 4, 12])
+def test_the_filter_in_cpp_is_that_of_scipy(leads):
+    extension = pytest.importorskip("ecgloss._C", reason="the C++ extension was not built")
+    x = np.random.default_rng(leads).normal(size=(leads, 700))
+    sections, states = preprocess._sections(5, 0.67, 40.0, 250.0)
+    for padding in (0, 1, 373, 699):
+        expected = scipy.signal.sosfiltfilt(sections, x, axis=-1, padlen=padding)
+        np.testing.assert_allclose(extension.zero_phase(x, sections, states, padding), expected, rtol=0, atol=1e-12)
+    for bad in (-1, 700):
+        with pytest.raises(ValueError, match="padding must be at least 0"):
+            extension.zero_phase(x, sections, states, bad)
+    for arguments in ((x[0], sections, states), (x, sections[:, :5], states), (x, sections, states[:2])):
+        with pytest.raises(ValueError, match=r"zero_phase takes \(leads, samples\)"):
+            extension.zero_phase(*arguments, 0)

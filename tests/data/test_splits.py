@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.splits import PARTS, Split, split_by_patient, split_groups
+from ecgloss.data.splits import (
+    PARTS,
+    Split,
+    split_as_said,
+    split_by_patient,
+    split_groups,
+    unknown_patients,
+    usual_split,
+)
+from ecgloss.data.wfdb.fields import read_table
 
 
 def names(n):
@@ -175,3 +186,45 @@ def test_patients_trained_on_before_never_come_into_a_test(tmp_path):
     assert overlap.test_patients == tested >= overlap.patients > 0
     with pytest.raises(ValueError, match=rf"{tested} of {tested} test patients were trained on"):
         after.keep_in_train(small, np.ones(40, np.bool_))
+
+
+def parted(*rows: tuple[str, str, str | None]) -> SimpleNamespace:
+    """A dataset of recordings with name, group and part in the split of the database."""
+    names, groups, parts = ([row[k] for row in rows] for k in range(3))
+    index = pd.DataFrame({"name": names, "group": groups, "patient": groups})
+    return SimpleNamespace(index=index, parts=parts, fingerprint="f", source="db")
+
+
+def test_the_split_of_a_database_is_used_unless_another_is_asked_for():
+    rows = [(f"r{k}", f"p{k}", part) for k, part in enumerate(["train"] * 6 + ["validation", "test", None])]
+    split, which = usual_split(parted(*rows), seed=0)
+    assert which == "that of the database"
+    assert [x.tolist() for x in (split.train, split.validation, split.test)] == [[0, 1, 2, 3, 4, 5], [6], [7]]
+    assert "by patient" in usual_split(parted(*rows), seed=0, fractions=(0.5, 0.25, 0.25))[1]
+    assert "by patient" in usual_split(parted(*rows[:7]), seed=0)[1]  # an extract without test recordings
+    assert split_as_said(parted(*rows), "folds").test.tolist() == [7]
+    with pytest.raises(ValueError, match="db comes without a split of its own"):
+        split_as_said(parted(("a", "a", None)), "folds")
+
+
+def test_of_a_patient_in_two_folds_the_later_recordings_are_left_out():
+    data = parted(("a", "p", "train"), ("b", "p", "test"), ("c", "q", "validation"), ("d", "s", "test"))
+    split, which = usual_split(data, seed=0)
+    assert which == "that of the database; 1 recordings left out, their patient or signal is in another part"
+    assert [x.tolist() for x in (split.train, split.validation, split.test)] == [[0], [2], [3]]
+
+
+def test_it_is_said_where_patients_are_not_identified():
+    assert unknown_patients(parted(("a", "p", None))) == []
+    assert unknown_patients(parted(("a", "a", None), ("b", "b", None)))[0].startswith("patients are not identified")
+    assert "patients of 1 of 2 recordings are not" in unknown_patients(parted(("a", "a", None), ("b", "p", None)))[0]
+
+
+def test_ptbxl_has_the_folds_of_its_table(real_data, tmp_path):
+    folder = real_data("ptbxl")
+    dataset = open_dataset(folder, preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=tmp_path, progress=False)
+    rows = {int(row["ecg_id"]): int(float(row["strat_fold"])) for row in read_table(folder / "ptbxl_database.csv")}
+    assert dataset.parts is not None
+    for name, part in zip(dataset.index["name"], dataset.parts):
+        fold = rows[int(name.rpartition("/")[2][:5])]
+        assert part == ("train" if fold < 9 else "validation" if fold == 9 else "test")

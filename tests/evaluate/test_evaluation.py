@@ -224,7 +224,7 @@ def test_the_result_is_a_probe_of_the_checkpoints_own_embeddings(trained, evalua
 
 def test_other_data_get_a_split_of_their_own_and_the_result_says_so(trained, cache):
     evaluation = evaluate(trained, cache, "synthetic:40:3")
-    assert evaluation.split == "new, by patient, seed 42: other data than in pretraining"
+    assert evaluation.split == "new, by patient, seed 42"
     split = split_by_patient(evaluation.dataset, seed=42)
     assert evaluation.results[TRAINED].n_test == len(split.test)
     parts = [set(evaluation.dataset.index["group"].iloc[rows]) for rows in (split.train, split.validation, split.test)]
@@ -320,7 +320,7 @@ def test_patients_seen_in_pretraining_are_not_tested_on(tmp_path):
     card = SimpleNamespace(data={"fingerprint": big.fingerprint, "name": big.name}, training={"seed": 2})
     split, origin = matching_split(checkpoint, card, small)
     assert re.fullmatch(
-        r"new, by patient, seed 2: .*; \d+ of \d+ test patients overlap with pretraining: excluded \(\d+ recordings .*",
+        r"new, by patient, seed 2; \d+ of \d+ test patients overlap with pretraining: excluded \(\d+ recordings .*",
         origin,
     )
     trained = {before.names[i] for i in before.train}

@@ -232,6 +232,7 @@ def test_metrics_hold_the_terms_of_the_loss(config):
     for line in read_json_lines(run / "metrics.jsonl"):
         assert line["loss"] == pytest.approx(line["contrastive"] + line["alignment"], rel=1e-5)  # fp32 sum
         assert line["samples_per_second"] > 0
+        assert 0 <= line["waited_for_data"] <= 1
 
 
 def test_the_learning_rate_follows_cosine_restarts(config):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tokenize
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgloss._extras import require
-from ecgloss.data.cache.format import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns, fingerprint, stored_counts
+from ecgloss.data.cache.format import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +31,19 @@ class OpenCache:
 
     Attributes:
         info: Contents of ``cache.json``.
-        index: One row per recording.
+        index: One row per recording, without its gains.
         shards: Memory-mapped samples.
+        leads: Names of the leads of every recording; equal ones are one object.
+        first_gain: (recordings + 1,) position of the first gain of every recording.
+        gains: Gains of all leads of all recordings, in counts per mV.
     """
 
     info: CacheInfo
     index: pd.DataFrame
     shards: tuple[np.ndarray, ...]
+    leads: list[tuple[str, ...]]
+    first_gain: np.ndarray
+    gains: np.ndarray
 
 
 def is_cache(folder: Path) -> bool:
@@ -51,9 +59,9 @@ def is_cache(folder: Path) -> bool:
 def open_cache(folder: Path) -> OpenCache:
     """Open a cache and verify it.
 
-    Checked are the format version, names, sizes and types of the shards, the columns of the index, that every row
-    lies inside its shard, the fingerprint, and the CRC-32 of every recording. In a cache of 2 GiB or more the
-    checksums of 2,000 recordings are compared, chosen with a fixed seed.
+    Checked are the format version, names, sizes and types of the shards, the hash of the index and its columns, that
+    every row lies inside its shard, and the CRC-32 of every recording. In a cache of 2 GiB or more the checksums of
+    2,000 recordings are compared, chosen with a fixed seed.
 
     Args:
         folder: The cache.
@@ -69,16 +77,17 @@ def open_cache(folder: Path) -> OpenCache:
     """
     info = _read_description(folder)
     shards = tuple(map_shard(folder, name, samples) for name, samples in info.shards)
-    table, rows = _read_index(folder)
-    for row in rows:
-        _check_row(folder, row, info)
-    if fingerprint(rows, info.preprocessing) != info.fingerprint:
-        raise _damaged(folder, INDEX, "its contents do not match the fingerprint in cache.json")
-    _check_sums(folder, rows, info, shards)
-    index = table.to_pandas()
-    index["leads"] = [row["leads"] for row in rows]
-    index["gain"] = [row["gain"] for row in rows]
-    return OpenCache(info, index, shards)
+    table = _read_index(folder, info)
+    leads, n_leads = _leads(folder, table)
+    _check_rows(folder, table, n_leads, info)
+    gains = np.asarray(table["gain"].combine_chunks().flatten(), np.float32)
+    table = table.drop_columns(["leads", "gain"])
+    index = table.to_pandas(self_destruct=True)
+    del table
+    lists = {kind: list(kind) for kind in set(leads)}
+    index.insert(3, "leads", _objects([lists[kind] for kind in leads]))
+    _check_sums(folder, index, n_leads, info, shards)
+    return OpenCache(info, index, shards, leads, np.concatenate([[0], np.cumsum(n_leads)]), gains)
 
 
 def map_shard(folder: Path, name: str, samples: int) -> np.ndarray:
@@ -124,48 +133,93 @@ def _read_description(folder: Path) -> CacheInfo:
         raise _damaged(folder, DESCRIPTION, f"invalid contents ({_reason(error)})") from error
 
 
-def _read_index(folder: Path) -> tuple[Any, list[dict[str, Any]]]:
-    """Read the index, with exactly the expected columns, as an Arrow table and as rows."""
+def _read_index(folder: Path, info: CacheInfo) -> Any:
+    """Read the index, unchanged and with exactly the expected columns, as an Arrow table."""
     parquet = require("pyarrow.parquet", "data")
-    if not (folder / INDEX).is_file():
-        raise _damaged(folder, INDEX, "No such file or directory")
     try:
-        table = parquet.read_table(folder / INDEX, page_checksum_verification=True)
-        rows = table.to_pylist()
-    except Exception as error:  # pyarrow raises many types on damaged files, even MemoryError and UnicodeDecodeError
+        with (folder / INDEX).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _damaged(folder, INDEX, _reason(error)) from error
+    if found != info.index_hash:
+        raise _damaged(folder, INDEX, "its contents do not match the hash in cache.json")
+    try:
+        table = parquet.read_table(folder / INDEX, memory_map=True)
+    except Exception as error:  # pyarrow raises many types
         raise _damaged(folder, INDEX, _reason(error)) from error
     if not table.schema.equals(columns(), check_metadata=False):
         raise _damaged(folder, INDEX, f"its columns are {', '.join(table.schema.names)}")
-    if not rows:
+    if not len(table):
         raise _damaged(folder, INDEX, "it has no rows")
-    return table, rows
+    return table
 
 
-def _check_row(folder: Path, row: dict[str, Any], info: CacheInfo) -> None:
-    """Refuse a row whose samples lie outside its shard, whose gain is not positive, or whose labels are not JSON."""
-    leads, gain = row["leads"] or [], row["gain"] or []
-    numbers = (row["shard"], row["offset"], row["n_samples"], row["checksum"])
-    valid = None not in numbers and row["name"] and row["group"] and row["patient"]
-    valid = valid and 0 < len(leads) == len(gain) and all(g and np.isfinite(g) and g > 0 for g in gain)
-    valid = valid and 0 <= row["shard"] < len(info.shards) and row["offset"] >= 0 and row["n_samples"] > 0
-    if not valid or row["offset"] + len(leads) * row["n_samples"] > info.shards[row["shard"]][1]:
-        raise _damaged(folder, INDEX, f"the row of {row['name']!r} does not fit the shards")
+def _leads(folder: Path, table: Any) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """Names of the leads of every recording, and how many there are; most recordings of a database have the same."""
+    found = table["leads"].combine_chunks().dictionary_encode()
+    texts = found.dictionary.to_pylist()
+    if found.null_count or not all(_is(list, text) for text in texts):
+        raise _damaged(folder, INDEX, "the leads of a recording are missing")
+    kinds = [tuple(map(str, json.loads(text))) for text in texts]
+    which = found.indices.to_numpy()
+    return _objects(kinds)[which].tolist(), np.array([len(kind) for kind in kinds], np.int64)[which]
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    """A one-dimensional array of Python objects, which may be sequences themselves."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+def _check_rows(folder: Path, table: Any, n_leads: np.ndarray, info: CacheInfo) -> None:
+    """Refuse rows without a name, whose samples lie outside their shard, or whose gain is not positive."""
+    compute = require("pyarrow.compute", "data")
+    n_gains = np.asarray(compute.fill_null(compute.list_value_length(table["gain"]), 0).combine_chunks(), np.int64)
+    valid = (n_leads > 0) & (n_gains == n_leads)
+    for name in ("name", "patient", "group", "labels", "values"):
+        valid &= np.asarray(compute.fill_null(compute.not_equal(table[name], ""), False))
+    for name in ("shard", "offset", "n_samples", "checksum"):
+        valid &= np.asarray(table[name].is_valid())
+    if valid.all():
+        shard, offset, samples = (np.asarray(table[name]) for name in ("shard", "offset", "n_samples"))
+        sizes = np.array([size for _, size in info.shards], np.int64)
+        valid = (shard >= 0) & (shard < len(sizes)) & (offset >= 0) & (samples > 0)
+        room = sizes[np.where(valid, shard, 0)] - offset if len(sizes) else np.zeros(len(table))
+        valid &= n_leads <= room // np.maximum(samples, 1)
+        gains = table["gain"].combine_chunks().flatten()
+        good = np.asarray(compute.fill_null(compute.and_(compute.is_finite(gains), compute.greater(gains, 0)), False))
+        valid &= np.logical_and.reduceat(good, np.cumsum(n_gains) - n_gains)
+    if not valid.all():
+        name = table["name"][int(np.flatnonzero(~valid)[0])].as_py()
+        raise _damaged(folder, INDEX, f"the row of {name!r} does not fit the shards")
+    for column in ("labels", "values"):
+        for text in table[column].unique().to_pylist():
+            if not _is(dict, text):
+                name = table["name"][table[column].index(text).as_py()].as_py()
+                raise _damaged(folder, INDEX, f"{column} of {name!r} are not JSON objects")
+
+
+def _is(kind: type, text: str) -> bool:
+    """Tell whether a text is JSON of a kind, list or dict."""
     try:
-        valid = isinstance(json.loads(row["labels"]), dict) and isinstance(json.loads(row["values"]), dict)
-    except (TypeError, ValueError, RecursionError):
-        valid = False
-    if not valid:
-        raise _damaged(folder, INDEX, f"labels or values of {row['name']!r} are not JSON objects")
+        return isinstance(json.loads(text), kind)
+    except (ValueError, RecursionError):
+        return False
 
 
-def _check_sums(folder: Path, rows: list[dict[str, Any]], info: CacheInfo, shards: tuple[np.ndarray, ...]) -> None:
+def _check_sums(
+    folder: Path, index: pd.DataFrame, n_leads: np.ndarray, info: CacheInfo, shards: tuple[np.ndarray, ...]
+) -> None:
     """Compare samples with checksums: of every recording, or of a fixed random choice in a large cache."""
-    chosen = np.arange(len(rows))
-    if sum(2 * samples for _, samples in info.shards) >= CHECK_ALL_BYTES and len(rows) > _SAMPLE:
-        chosen = np.sort(np.random.default_rng(0).choice(len(rows), _SAMPLE, replace=False))
-    for row in (rows[i] for i in chosen):
-        if zlib.crc32(stored_counts(shards[row["shard"]], row).data) != row["checksum"]:
-            raise _damaged(folder, info.shards[row["shard"]][0], f"the checksum of {row['name']!r} is wrong")
+    chosen = np.arange(len(index))
+    if 2 * int((n_leads * index["n_samples"].to_numpy()).sum()) >= CHECK_ALL_BYTES and len(index) > _SAMPLE:
+        chosen = np.sort(np.random.default_rng(0).choice(len(index), _SAMPLE, replace=False))
+    rows = index.iloc[chosen][["shard", "offset", "n_samples", "checksum"]].to_numpy(np.int64).tolist()
+    for i, (shard, offset, samples, checksum) in zip(chosen.tolist(), rows):
+        if zlib.crc32(shards[shard][offset : offset + int(n_leads[i]) * samples].data) != checksum:
+            name = index["name"].iloc[i]
+            raise _damaged(folder, info.shards[shard][0], f"the checksum of {name!r} is wrong")
 
 
 def _reason(error: Exception) -> str:

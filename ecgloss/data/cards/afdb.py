@@ -14,7 +14,7 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.headers import headers_in
-from ecgloss.data.wfdb.records import WfdbRecord, read_record
+from ecgloss.data.wfdb.records import WfdbRecord, read_voltages
 from ecgloss.data.wfdb.specification import DEFAULT_GAIN, parse_header
 
 _RECORDS = {f"{n:05d}" for n in (735, 3665, 4015, 4043, 4048, 4126, 4746, 4908, 4936, 5091, 5121, 5261, 6426, 6453)}
@@ -37,7 +37,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(header: Path) -> list[Recording]:
     """Read one record and cut it; windows after the annotated ten hours have no label."""
-    record = _calibrated(read_record(header), header)
+    record = _calibrated(read_voltages(header), header)
     annotations = read_annotations(header)
     end = round(_ANNOTATED_S * record.sampling_rate)
 

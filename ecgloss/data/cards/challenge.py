@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table
-from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import find_headers, record_name
+from ecgloss.data.wfdb.records import WfdbRecord, read_voltages
 
 _TABLES = ("dx_mapping_scored.csv", "dx_mapping_unscored.csv")
 
@@ -71,15 +72,30 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     known = abbreviations(diagnosis_tables(folder))
     for header in find_headers(folder):
         name = record_name(header, folder)
-        yield Entry(name, lambda header=header, name=name: [_read(header, name, known)])  # type: ignore[misc]
+        yield Entry(name, partial(_read, header, name, known))
 
 
-def _read(header: Path, name: str, known: Mapping[str, str]) -> Recording:
-    """Read one record; patients are not identified, so each record is its own."""
-    record = read_record(header)
-    comments = read_comments(header)
-    age, sex = age_and_sex(comments)
-    dx = comment_value(comments, "Dx")
+def _read(header: Path, name: str, known: Mapping[str, str]) -> list[Recording]:
+    """Read one record."""
+    return [recording(read_voltages(header), name, known)]
+
+
+def recording(record: WfdbRecord, name: str, known: Mapping[str, str]) -> Recording:
+    """A record with the diagnoses of its header; patients are not identified, so each record is its own.
+
+    Args:
+        record: What was read.
+        name: Of the record.
+        known: Abbreviation of every code that has one.
+
+    Example:
+        >>> import numpy as np
+        >>> record = WfdbRecord(np.zeros((1, 500), np.float32), ("I",), 500.0, None, ("Age: 61", "Dx: 164889003"))
+        >>> recording(record, "A0001", {"164889003": "AF"}).metadata.labels
+        {'diagnosis': ('AF',)}
+    """
+    age, sex = age_and_sex(record.comments)
+    dx = comment_value(record.comments, "Dx")
     labels = {} if dx is None else {"diagnosis": diagnoses(dx, known)}
     metadata = Metadata(age=age, sex=sex, labels=labels)
     return Recording(name, name, record.signal, record.leads, record.sampling_rate, metadata)

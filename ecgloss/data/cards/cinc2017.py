@@ -10,7 +10,7 @@ from pathlib import Path
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.headers import inside
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _TABLE, _TRAINING = "REFERENCE.csv", "training"
 _ROW = re.compile(r"(?:A\d{2}/)?(A\d{5}),([NAO~])")
@@ -63,7 +63,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(header: Path, name: str, letter: str) -> list[Recording]:
     """Read one record; patients are not identified."""
-    record = read_record(header)
+    record = read_voltages(header)
     metadata = Metadata(labels={"rhythm": (CLASSES[letter],)})
     return [Recording(name, name, record.signal, record.leads, record.sampling_rate, metadata)]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards import challenge
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Recording
 from ecgloss.data.wfdb.fields import comment_value
-from ecgloss.data.wfdb.headers import find_headers, read_comments
+from ecgloss.data.wfdb.headers import find_headers, record_name
+from ecgloss.data.wfdb.records import read_voltages
 
 _RECORD = re.compile(r"A\d{4}")
 _OLDEST, _ABOVE_89 = 92.0, 90.0
@@ -38,19 +40,22 @@ def _matches(folder: Path) -> bool:
 
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield every record below the folder, with the nine classes beside the diagnoses of the Challenge."""
-    headers = find_headers(folder)
-    for header, entry in zip(headers, challenge.CARD.entries(folder, sampling_rate)):
-        yield Entry(entry.name, lambda header=header, entry=entry: [_own(r, header) for r in entry.read()])  # type: ignore[misc]
+    known = challenge.abbreviations(challenge.diagnosis_tables(folder))
+    for header in find_headers(folder):
+        name = record_name(header, folder)
+        yield Entry(name, partial(_read, header, name, known))
 
 
-def _own(recording: Recording, header: Path) -> Recording:
-    """Add the nine classes, and correct the ages."""
+def _read(header: Path, name: str, known: Mapping[str, str]) -> list[Recording]:
+    """Read one record, add the nine classes, and correct the age."""
+    record = read_voltages(header)
+    recording = challenge.recording(record, name, known)
     metadata = recording.metadata
-    dx = comment_value(read_comments(header), "Dx") or ""
+    dx = comment_value(record.comments, "Dx") or ""
     found = tuple(sorted(set(challenge.diagnoses(dx, CLASSES)) & set(CLASSES.values())))
     age = _ABOVE_89 if metadata.age == _OLDEST else metadata.age
     labels = {**metadata.labels, "cpsc2018": found} if dx else metadata.labels
-    return replace(recording, metadata=replace(metadata, age=age, labels=labels))
+    return [replace(recording, metadata=replace(metadata, age=age, labels=labels))]
 
 
 CARD = DatabaseCard(

@@ -12,8 +12,8 @@ from ecgloss.data.cards.challenge import diagnoses
 from ecgloss.data.challenge_classes import CHALLENGE_CLASSES
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table, require_columns
-from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import find_headers, record_name
+from ecgloss.data.wfdb.records import read_voltages
 
 _TABLE, _SIGNALS = "ConditionNames_SNOMED-CT.csv", "WFDBRecords"
 
@@ -65,8 +65,8 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(header: Path, name: str, known: Mapping[str, str]) -> list[Recording]:
     """Read one record; every patient has one."""
-    record = read_record(header)
-    comments = read_comments(header)
+    record = read_voltages(header)
+    comments = record.comments
     age, sex = age_and_sex(comments)
     dx = comment_value(comments, "Dx")
     labels = {} if dx is None else {"diagnosis": diagnoses(dx, known)}

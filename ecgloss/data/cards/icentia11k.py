@@ -12,7 +12,7 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.headers import find_headers, record_name
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _SEGMENT = re.compile(r"(p\d{5})_s\d{2}")
 _FOLDER = re.compile(r"p\d{2}|p\d{5}")
@@ -47,7 +47,7 @@ def _read(header: Path, name: str) -> list[Recording]:
         return {**beats, "rhythm": rhythms} if rhythms else beats
 
     patient = name if segment is None else segment[1]
-    return windows(read_record(header), name, patient, Metadata(), labels, every_s=EVERY_S)
+    return windows(read_voltages(header), name, patient, Metadata(), labels, every_s=EVERY_S)
 
 
 CARD = DatabaseCard(

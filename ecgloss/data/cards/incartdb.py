@@ -12,8 +12,8 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.fields import age_and_sex
-from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in, read_comments
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in
+from ecgloss.data.wfdb.records import read_voltages
 from ecgloss.data.wfdb.specification import parse_header
 
 _RECORDS = {f"I{n:02d}" for n in range(1, 76)}
@@ -39,16 +39,16 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(header: Path) -> list[Recording]:
     """Read one record and cut it; the comments name the patient."""
-    comments = read_comments(header)
-    age, sex = age_and_sex(comments)
-    patient = named_patient(comments)
+    record = read_voltages(header)
+    age, sex = age_and_sex(record.comments)
+    patient = named_patient(record.comments)
     annotations = read_annotations(header)
 
     def labels(start: int, stop: int) -> dict[str, tuple[str, ...]]:
         return {} if annotations is None else {"beats": annotations.beats(start, stop)}
 
     name = header.stem if patient is None else f"patient {patient}"
-    return windows(read_record(header), header.stem, name, Metadata(age=age, sex=sex), labels)
+    return windows(record, header.stem, name, Metadata(age=age, sex=sex), labels)
 
 
 CARD = DatabaseCard(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, parse_sex, read_labels, read_table
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _COLUMNS = {
     "axis": "Electric axis of the heart",
@@ -55,17 +56,17 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield one record per row of the table."""
     for row in read_table(folder / "ludb.csv"):
         name = f"data/{row.get('ID', '')}"
-        yield Entry(name, lambda row=row, name=name: [_read(folder, row, name)])  # type: ignore[misc]
+        yield Entry(name, partial(_read, folder, row, name))
 
 
-def _read(folder: Path, row: Mapping[str, str], name: str) -> Recording:
+def _read(folder: Path, row: Mapping[str, str], name: str) -> list[Recording]:
     """Read the recording of one row, with the amplitude rebuilt from the integers."""
-    record = read_record(inside(folder, f"{name}.hea"))
+    record = read_voltages(inside(folder, f"{name}.hea"))
     if record.digital is None:
         raise InvalidRecordError("the leads have different rates, which LUDB does not use")
     signal = np.where(np.isnan(record.signal), np.nan, record.digital / _COUNTS_PER_MV).astype(np.float32)
     metadata = Metadata(age=parse_age(row["Age"]), sex=parse_sex(row["Sex"]), labels=labels_of(row))
-    return Recording(name, row["ID"], signal, record.leads, record.sampling_rate, metadata)
+    return [Recording(name, row["ID"], signal, record.leads, record.sampling_rate, metadata)]
 
 
 CARD = DatabaseCard(

@@ -12,7 +12,7 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, parse_number, parse_sex, rows_with
 from ecgloss.data.wfdb.headers import headers_in
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _TABLE, _WAVEFORMS, _LEAD = "visits.csv", "waveforms", "II"
 _COLUMNS = {"ed_disposition": "ED_dispo", "dc_disposition": "DC_dispo"}
@@ -67,7 +67,7 @@ def _read(header: Path, name: str, row: Mapping[str, str] | None) -> list[Record
     """Read one segment and take its windows; the patient is that of the visit."""
     if row is None:
         raise ValueError(f"the visit of {header.stem} is not in {_TABLE}")
-    return windows(read_record(header), name, row["MRN"], metadata_of(row), every_s=EVERY_S)
+    return windows(read_voltages(header), name, row["MRN"], metadata_of(row), every_s=EVERY_S)
 
 
 CARD = DatabaseCard(

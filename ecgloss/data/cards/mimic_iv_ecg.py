@@ -13,7 +13,7 @@ from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_number, rows_with
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _RECORDS, _MEASUREMENTS = "record_list.csv", "machine_measurements.csv"
 _FOLDER = re.compile(r"(?:.*/)?p(\d+)/s\d+/[^/]+")
@@ -99,7 +99,7 @@ def _read(folder: Path, name: str, subject: str, measured: Sequence[float] | Non
     match = _FOLDER.fullmatch(name)
     if match is None or match[1] != subject:
         raise InvalidRecordError(f"{_RECORDS} says subject {subject}, and its path is {name}")
-    record = read_record(header)
+    record = read_voltages(header)
     metadata = Metadata(values={} if measured is None else _derived(measured))
     return [Recording(name, subject, record.signal, record.leads, record.sampling_rate, metadata)]
 

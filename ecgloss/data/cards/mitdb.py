@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
@@ -10,8 +11,8 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.fields import age_and_sex
-from ecgloss.data.wfdb.headers import headers_in, read_comments
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import headers_in
+from ecgloss.data.wfdb.records import read_voltages
 
 _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (110, 120, 204, 206, 211, 216, 218)} - {
     "224",
@@ -34,12 +35,13 @@ def _matches(folder: Path) -> bool:
 def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield the records; each becomes as many recordings as it has whole windows."""
     for header in headers_in(folder):  # sub-folders of the distribution hold excerpts of the same records
-        yield Entry(header.stem, lambda header=header: _read(header))  # type: ignore[misc]
+        yield Entry(header.stem, partial(_read, header))
 
 
 def _read(header: Path) -> list[Recording]:
     """Read one record and cut it."""
-    age, sex = age_and_sex(read_comments(header))
+    record = read_voltages(header)
+    age, sex = age_and_sex(record.comments)
     annotations = read_annotations(header)
 
     def labels(start: int, stop: int) -> dict[str, tuple[str, ...]]:
@@ -48,7 +50,7 @@ def _read(header: Path) -> list[Recording]:
         return {"rhythm": annotations.rhythms(start, stop), "beats": annotations.beats(start, stop)}
 
     patient = _SAME_PATIENT.get(header.stem, header.stem)
-    return windows(read_record(header), header.stem, patient, Metadata(age=age, sex=sex), labels)
+    return windows(record, header.stem, patient, Metadata(age=age, sex=sex), labels)
 
 
 CARD = DatabaseCard(

@@ -12,7 +12,7 @@ from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_age, parse_number, read_table, require_columns, table_rows
 from ecgloss.data.wfdb.headers import headers_in
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _TABLE, _HOLTERS = "subject-info.csv", "Holter_ECG"
 _PATIENT, _CAUSE, _EXIT = "Patient ID", "Cause of death", "Exit of the study"
@@ -90,7 +90,7 @@ def _read(header: Path, row: Mapping[str, str] | None) -> list[Recording]:
     if row is None:
         raise ValueError(f"patient {header.stem} is not in {_TABLE}")
     name = f"{_HOLTERS}/{header.stem}"
-    return windows(read_record(header), name, header.stem, metadata_of(row), every_s=EVERY_S)
+    return windows(read_voltages(header), name, header.stem, metadata_of(row), every_s=EVERY_S)
 
 
 CARD = DatabaseCard(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, headers_all_look_like, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
 from ecgloss.data.wfdb.fields import age_and_sex, comment_value
-from ecgloss.data.wfdb.headers import find_headers, read_comments, record_name
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.headers import find_headers, record_name
+from ecgloss.data.wfdb.records import read_voltages
 
 _PRESSURE = "Peripheral blood Pressure (syst/diast)"
 _MMHG = re.compile(r"(\d{2,3})\s*/\s*\d{2,3}")
@@ -61,16 +62,16 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     """Yield every record below the folder."""
     for header in find_headers(folder):
         name = record_name(header, folder)
-        yield Entry(name, lambda header=header, name=name: [_read(header, name)])  # type: ignore[misc]
+        yield Entry(name, partial(_read, header, name))
 
 
-def _read(header: Path, name: str) -> Recording:
+def _read(header: Path, name: str) -> list[Recording]:
     """Read one record; the patient is its folder, as the database is distributed."""
-    record = read_record(header)
+    record = read_voltages(header)
     folder = header.parent.name
     patient = folder if re.fullmatch(r"patient\d+", folder) else name
-    metadata = metadata_of(read_comments(header))
-    return Recording(name, patient, record.signal, record.leads, record.sampling_rate, metadata)
+    metadata = metadata_of(record.comments)
+    return [Recording(name, patient, record.signal, record.leads, record.sampling_rate, metadata)]
 
 
 CARD = DatabaseCard(

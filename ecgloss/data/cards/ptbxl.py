@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb.fields import parse_age, read_table, require_columns
+from ecgloss.data.wfdb.fields import parse_age, parse_number, read_table, require_columns
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
-from ecgloss.data.wfdb.records import read_record
+from ecgloss.data.wfdb.records import read_voltages
 
 _DATABASE, _STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _SEX = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
@@ -75,7 +76,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     column = _column(folder, rows, sampling_rate)
     for row in rows:
         name = row.get(column) or f"ecg_id {row.get('ecg_id')}"
-        yield Entry(name, lambda row=row: [_read(folder, row, column, statements)])  # type: ignore[misc]
+        yield Entry(name, partial(_read, folder, row, column, statements))
 
 
 def _statements(path: Path, rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -114,16 +115,25 @@ def _exists(folder: Path, name: str) -> bool:
         return False
 
 
-def _read(folder: Path, row: Mapping[str, str], column: str, statements: Mapping[str, Mapping[str, str]]) -> Recording:
+def _read(
+    folder: Path, row: Mapping[str, str], column: str, statements: Mapping[str, Mapping[str, str]]
+) -> list[Recording]:
     """Read the recording of one row."""
-    record = read_record(inside(folder, f"{row[column]}.hea"))
+    record = read_voltages(inside(folder, f"{row[column]}.hea"))
     metadata = Metadata(
         age=parse_age(row["age"]),
         sex=_SEX.get(row["sex"]),
         labels=labels_of(row["scp_codes"], statements),
+        part=_part(row.get("strat_fold", "")),
     )
     patient = row["patient_id"].removesuffix(".0") or f"ecg_id {row['ecg_id']}"
-    return Recording(row[column], patient, record.signal, record.leads, record.sampling_rate, metadata)
+    return [Recording(row[column], patient, record.signal, record.leads, record.sampling_rate, metadata)]
+
+
+def _part(fold: str) -> str | None:
+    """Part of a recording in the split of the benchmark, by its fold: 1 to 8 train, 9 validates, 10 tests."""
+    number = parse_number(fold)
+    return {9.0: "validation", 10.0: "test"}.get(number, "train") if 1 <= number <= 10 else None
 
 
 CARD = DatabaseCard(
@@ -151,6 +161,7 @@ CARD = DatabaseCard(
         "The 500 Hz files are read if the requested rate is above 100 Hz and all of these files exist, or if there are "
         "no 100 Hz files; the two rates are never mixed.",
         "Every statement in scp_codes counts, whatever its likelihood; without scp_statements.csv there are no labels.",
-        "The folds of the database (strat_fold) are not used.",
+        "The folds of the database are its split unless another is asked for: strat_fold 1 to 8 train, 9 validates, 10 "
+        "tests, as in published results.",
     ),
 )

@@ -102,19 +102,74 @@ def cohort(
 
 def _recordings(n: int, seed: int, sampling_rate: float, seconds: float, missing_rate: float) -> Iterator[Recording]:
     """Yield n recordings, patient by patient."""
-    made = patient_number = 0
+    for patient, visit in visits(n, seed):
+        yield simulate(
+            patient, visit, seed=seed, sampling_rate=sampling_rate, seconds=seconds, missing_rate=missing_rate
+        )
+
+
+def visits(n: int, seed: int) -> Iterator[tuple[int, int]]:
+    """Number of the patient, and of the visit, of each of ``n`` recordings; no signal is made.
+
+    Example:
+        >>> list(visits(3, seed=1))
+        [(0, 0), (1, 0), (2, 0)]
+    """
+    made = patient = 0
     while made < n:
-        rng = _stream(seed, patient_number, _PERSON)
-        factors = draw_risk_factors(rng)
-        patient = draw_patient(factors, draw_latent_state(factors, rng), rng)
-        visits = 2 if rng.random() < REPEAT_RATE else 1
-        for visit in range(min(visits, n - made)):
-            signal, rhythm = _record(patient, sampling_rate, seconds, _stream(seed, patient_number, _RECORDING + visit))
-            metadata = _describe(patient, rhythm, seconds, missing_rate, _stream(seed, patient_number, _METADATA))
-            identity = f"synthetic-{seed}-{patient_number:05d}"
-            yield Recording(f"{identity}-{visit}", identity, signal, STANDARD_LEADS, float(sampling_rate), metadata)
-        made += visits
-        patient_number += 1
+        _, repeated = _person(seed, patient)
+        for visit in range(min(1 + repeated, n - made)):
+            yield patient, visit
+        made += 1 + repeated
+        patient += 1
+
+
+def name_of(patient: int, visit: int, seed: int) -> str:
+    """Name of a recording of the cohort.
+
+    Example:
+        >>> name_of(7, 1, seed=3)
+        'synthetic-3-00007-1'
+    """
+    return f"synthetic-{seed}-{patient:05d}-{visit}"
+
+
+def simulate(
+    patient: int,
+    visit: int,
+    *,
+    seed: int = 0,
+    sampling_rate: float = 100.0,
+    seconds: float = 10.0,
+    missing_rate: float = 0.25,
+) -> Recording:
+    """Simulate one recording of the :func:`cohort`, the others need not be made.
+
+    Args:
+        patient: Number of the patient.
+        visit: Number of the recording of this patient.
+        seed: Of the cohort.
+        sampling_rate: In Hz, as for `cohort`.
+        seconds: Length.
+        missing_rate: As for `cohort`.
+
+    Example:
+        >>> simulate(0, 0, seed=1).name == next(cohort(1, seed=1)).name
+        True
+    """
+    person, _ = _person(seed, patient)
+    signal, rhythm = _record(person, sampling_rate, seconds, _stream(seed, patient, _RECORDING + visit))
+    metadata = _describe(person, rhythm, seconds, missing_rate, _stream(seed, patient, _METADATA))
+    name = name_of(patient, visit, seed)
+    return Recording(name, name.rpartition("-")[0], signal, STANDARD_LEADS, float(sampling_rate), metadata)
+
+
+def _person(seed: int, patient: int) -> tuple[Patient, bool]:
+    """A patient, and whether there are two recordings."""
+    rng = _stream(seed, patient, _PERSON)
+    factors = draw_risk_factors(rng)
+    person = draw_patient(factors, draw_latent_state(factors, rng), rng)
+    return person, bool(rng.random() < REPEAT_RATE)
 
 
 def _record(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _SEGMENTS = re.compile(r"[-\w]+/\d+")
@@ -124,6 +124,16 @@ def read_comments(header: Path) -> tuple[str, ...]:
         lines = decoded_lines(header)
     except InvalidRecordError:
         return ()
+    return comments_of(lines)
+
+
+def comments_of(lines: Iterable[str]) -> tuple[str, ...]:
+    """The comments among the lines of a header, without their ``#``.
+
+    Example:
+        >>> comments_of(["a 1 500", "a.dat 16", "# Age: 61", "#Dx: 1"])
+        ('Age: 61', 'Dx: 1')
+    """
     return tuple(line.strip(" \t#") for line in lines if line.lstrip().startswith("#"))
 
 

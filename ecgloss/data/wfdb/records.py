@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +34,22 @@ class WfdbRecord:
         sampling_rate: In Hz.
         digital: ``(leads, samples)`` integers as stored, for databases whose headers state wrong gains; None for
             records of several segments or rates.
+        comments: Comment lines of the header without their ``#``.
     """
 
     signal: np.ndarray
     leads: tuple[str, ...]
     sampling_rate: float
     digital: np.ndarray | None
+    comments: tuple[str, ...] = ()
 
 
 def read_record(header: Path) -> WfdbRecord:
     """Read all ECG leads of one record.
 
-    Channels whose signal file is missing are left out as long as another channel exists, and so are channels
-    that are not voltages. Channels of a lower rate than the fastest are interpolated to it. Repeated lead names
-    get a number.
+    Channels whose signal file is missing are left out as long as another channel exists, and so are channels that are
+    not voltages, or no ECG leads by their name. Channels of a lower rate than the fastest are interpolated to it.
+    Repeated lead names get a number.
 
     Args:
         header: Path of the ``.hea`` file.
@@ -65,6 +67,33 @@ def read_record(header: Path) -> WfdbRecord:
         ...
         ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
+    record = read_voltages(header)
+    kept = [row for row, lead in enumerate(record.leads) if not is_other_signal(lead)]
+    if not kept:
+        raise InvalidRecordError(f"no channel is an ECG lead: the channels are {', '.join(record.leads)}")
+    return replace(
+        record,
+        signal=record.signal[kept],
+        leads=tuple(record.leads[row] for row in kept),
+        digital=None if record.digital is None else record.digital[kept],
+    )
+
+
+def read_voltages(header: Path) -> WfdbRecord:
+    """Read all channels of one record that are voltages, ECG leads or not; otherwise as :func:`read_record`.
+
+    Args:
+        header: Path of the ``.hea`` file.
+
+    Raises:
+        InvalidRecordError: As :func:`read_record`.
+
+    Example:
+        >>> read_voltages(Path("missing.hea"))
+        Traceback (most recent call last):
+        ...
+        ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
+    """
     spec = parse_header(header)
     try:
         record = _read_single(header, spec) if spec.segments is None else _read_segments(header, spec)
@@ -76,7 +105,7 @@ def read_record(header: Path) -> WfdbRecord:
         raise InvalidRecordError("the record has no samples")
     if not np.isfinite(record.signal).any():
         raise InvalidRecordError("every sample is missing")
-    return record
+    return replace(record, comments=spec.comments)
 
 
 def _read_single(header: Path, spec: Header) -> WfdbRecord:
@@ -87,13 +116,9 @@ def _read_single(header: Path, spec: Header) -> WfdbRecord:
     if not voltages:
         found = ", ".join(sorted({signal.unit for signal in spec.signals}))
         raise InvalidRecordError(f"no channel is a voltage: the units are {found}")
-    wanted = [signal for signal in voltages if not is_other_signal(signal.name)]
-    if not wanted:
-        found = ", ".join(signal.name for signal in voltages)
-        raise InvalidRecordError(f"no channel is an ECG lead: the channels are {found}")
-    present = [signal for signal in wanted if (header.parent / signal.file).is_file()]
+    present = [signal for signal in voltages if (header.parent / signal.file).is_file()]
     if not present:
-        missing = sorted({signal.file for signal in wanted})
+        missing = sorted({signal.file for signal in voltages})
         raise InvalidRecordError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     for name in {signal.file for signal in present}:
         check_link(header.parent / name, header.resolve().parent)  # folders of links to whole records are read

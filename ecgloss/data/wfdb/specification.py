@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, decoded_lines
+from ecgloss.data.wfdb.headers import NO_SIGNAL, InvalidRecordError, comments_of, decoded_lines
 
 DEFAULT_RATE, DEFAULT_GAIN = 250.0, 200.0
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -73,6 +73,7 @@ class Header:
         signals: Its signals; empty for a record of several segments.
         segments: Names and lengths in frames; None for an ordinary record.
         announced: Number of signals or segments in the record line.
+        comments: Its comment lines without their ``#``.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Header:
     signals: tuple[Signal, ...]
     segments: tuple[tuple[str, int], ...] | None
     announced: int
+    comments: tuple[str, ...] = ()
 
 
 def parse_header(path: Path) -> Header:
@@ -99,12 +101,13 @@ def parse_header(path: Path) -> Header:
         ...
         ecgloss.data.wfdb.headers.InvalidRecordError: missing.hea is missing
     """
-    lines = [line.partition("#")[0].strip() for line in decoded_lines(path)]
+    text = decoded_lines(path)
+    lines = [line.partition("#")[0].strip() for line in text]
     lines = [line for line in lines if line]
     if not lines:
         raise InvalidRecordError(f"{path.name} is empty")
     try:
-        return _parsed(lines)
+        return replace(_parsed(lines), comments=comments_of(text))
     except InvalidRecordError as error:
         raise InvalidRecordError(f"{path.name}: {error}") from None
 
@@ -192,9 +195,13 @@ def _real(what: str, text: str) -> float:
 
 def _whole(what: str, text: str, low: int | None = None) -> int:
     """A whole number in any of scanf's forms: 16, 1.6e1, 100.0."""
-    if not re.fullmatch(_NUMBER, text) or not float(text).is_integer() or abs(float(text)) > 2**53:
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if digits.isascii() and digits.isdigit() and len(digits) < 16:  # nearly always
+        number = int(text)
+    elif not re.fullmatch(_NUMBER, text) or not float(text).is_integer() or abs(float(text)) > 2**53:
         raise InvalidRecordError(f"invalid header: {what} {text[:40]!r} is not a whole number")
-    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else int(float(text))
+    else:
+        number = int(text) if re.fullmatch(r"[+-]?\d+", text) else int(float(text))
     if low is not None and number < low:
         raise InvalidRecordError(f"invalid header: {what} {text[:40]!r} is below {low}")
     return number
