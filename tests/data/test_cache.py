@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
+import time
 import zlib
 from functools import partial
 from pathlib import Path
@@ -280,3 +282,40 @@ def test_in_a_large_cache_a_sample_of_the_checksums_is_compared(cache, monkeypat
     monkeypatch.setattr(reader.zlib, "crc32", lambda data: seen.append(1) or crc32(data))
     open_cache(cache)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("n", [120, pytest.param(580, marks=pytest.mark.exhaustive)])
+def test_mutated_caches_are_opened_as_they_were_or_refused_in_one_line(cache, n):
+    good = EcgDataset(cache)
+    whole = {path.name: path.read_bytes() for path in cache.iterdir()}
+    draw = random.Random(n)
+    for _ in range(n):
+        name = draw.choice(sorted(whole))
+        raw = bytearray(whole[name])
+        for _ in range(draw.randint(1, 3)):
+            at, kind = draw.randrange(max(len(raw), 1)), draw.randrange(6)
+            if kind == 0:
+                raw[at : at + draw.randint(1, 50)] = b""
+            elif kind == 1:
+                raw[at:at] = draw.randbytes(draw.randint(1, 50))
+            elif kind == 2:
+                raw = raw[:at]
+            elif kind == 3:
+                raw[at : at + 8] = draw.choice([b"\x00" * 8, b"\xff" * 8, b"99999999", b'"\n\n{}\\"', b"../../.."])
+            elif kind == 4 and raw:
+                raw[at] ^= 1 << draw.randrange(8)
+            else:
+                raw = bytearray(draw.choice([b"", b"{}", b"[]", b"\x93NUMPY", b"PAR1PAR1", b"[" * 100_000]))
+        (cache / name).write_bytes(raw)
+        begin = time.monotonic()
+        try:
+            found = EcgDataset(cache)
+        except ValueError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+            assert "delete the folder" in str(error)  # noqa: PT017
+            assert "Traceback" not in str(error)  # noqa: PT017
+        else:
+            assert bytes(raw) == whole[name] or name == SHARD  # numpy's header has blanks that mean nothing
+            np.testing.assert_array_equal(found.signal(0), good.signal(0))
+        assert time.monotonic() - begin < 5
+        (cache / name).write_bytes(whole[name])
