@@ -12,22 +12,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ecgloss import functional
-from ecgloss.engine import backends
-from ecgloss.losses import (
-    BYOLLoss,
-    CLEFLoss,
-    InfoNCELoss,
-    LogTemperature,
-    MoCoLoss,
-    NTXentLoss,
-    PhysioCLRLoss,
-    SupConLoss,
-    YAwareLoss,
-)
-
 if TYPE_CHECKING:
-    from ecgloss import data, evaluate, models, plots, risk, train
+    from ecgloss import data, evaluate, functional, losses, models, physiology, plots, risk, train
+    from ecgloss.engine import backends
+    from ecgloss.losses import (
+        BYOLLoss,
+        CLEFLoss,
+        InfoNCELoss,
+        LogTemperature,
+        MoCoLoss,
+        NTXentLoss,
+        PhysioCLRLoss,
+        SupConLoss,
+        YAwareLoss,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,17 +43,25 @@ __all__ = [
     "data",
     "evaluate",
     "functional",
+    "losses",
     "models",
+    "physiology",
     "plots",
     "risk",
     "train",
 ]
 
-_LAZY = ("data", "evaluate", "models", "plots", "risk", "train")
+_SUBPACKAGES = ("data", "evaluate", "functional", "losses", "models", "physiology", "plots", "risk", "train")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a subpackage on first use, so that ``import ecgloss`` stays fast."""
-    if name in _LAZY:
+    """Import what is used when it is used first: ``import ecgloss`` alone loads nothing, not even torch."""
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"ecgloss.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("ecgloss.engine" if name == "backends" else "ecgloss.losses"), name)
     raise AttributeError(f"module 'ecgloss' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,6 +7,7 @@ floating point at such a low edge.
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -17,7 +18,6 @@ import numpy as np
 
 from ecgloss._extras import require
 from ecgloss.data.recording import normalise_lead
-from ecgloss.engine.extension import load
 
 #: Accepted rates in Hz. One outside is a mistake in a header; resampling from it could need any amount of memory.
 SAMPLING_RATES = (20.0, 100_000.0)
@@ -190,8 +190,9 @@ def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessi
 
 def _zero_phase(signal: np.ndarray, sections: np.ndarray, states: np.ndarray, padding: int) -> np.ndarray:
     """Filter forwards and backwards: scipy's sosfiltfilt, or the same in C++, which takes several leads at once."""
-    extension = load()
-    if extension is None:
+    try:
+        extension = importlib.import_module("ecgloss._C")
+    except ImportError:  # it was not built
         return np.asarray(require("scipy.signal", "data").sosfiltfilt(sections, signal, axis=-1, padlen=padding))
     return np.asarray(extension.zero_phase(signal, sections, states, padding))
 
