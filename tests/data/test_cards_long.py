@@ -9,7 +9,7 @@ import pytest
 import wfdb
 from card_reading import read
 
-from ecgloss.data.cards import afdb, choose, music
+from ecgloss.data.cards import afdb, choose, icentia11k, music
 from ecgloss.data.recording import STANDARD_LEADS
 
 
@@ -123,12 +123,11 @@ def test_afdb_with_a_gain_keeps_it(afdb_folder):
 # Icentia11k
 
 
-def test_icentia_windows_lie_apart_and_patients_are_in_the_names(write_record):
+def test_icentia_windows_lie_apart_and_patients_are_in_the_names(write_record, monkeypatch):
+    monkeypatch.setattr(icentia11k, "EVERY_S", 20.0)
     for name in ("p00/p00000/p00000_s00", "p00/p00000/p00000_s01", "p00/p00001/p00001_s00"):
-        header = write_record(name, leads=("ECG",), rate=250, samples=250 * 615, seed=len(name))
-    annotate(
-        header, 250, (100, "N", ""), (200, "+", "(AFIB"), (2400, "+", ")"), (150100, "Q", "None"), (150200, "S", "")
-    )
+        header = write_record(name, leads=("ECG",), rate=250, samples=250 * 35, seed=len(name))
+    annotate(header, 250, (100, "N", ""), (200, "+", "(AFIB"), (2400, "+", ")"), (5100, "Q", "None"), (5200, "S", ""))
     folder = header.parents[2]
     recordings, refused = read(folder, "icentia11k")
     assert not refused

@@ -105,6 +105,7 @@ def run(folder, plugin, *options):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_wrong_variant_is_skipped_with_its_reason_and_runs_compare(tmp_path):
     plugin = """
 def wrong(loss, name):
@@ -134,6 +135,7 @@ variants.backend = wrong
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_was_measured_before_a_run_ended_is_kept(tmp_path):
     plugin = "variants.backend = lambda loss, name: os._exit(3) if name == 'chunked' else right(loss, name)"
     done, journal = run(tmp_path, plugin)
@@ -182,6 +184,7 @@ def test_a_kernel_that_faults_or_hangs_costs_its_own_cases(ending, reason):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_kernels_are_gated_in_a_process_of_their_own():
     cases = [Case("ntxent", 64, 16, "bfloat16"), Case("ntxent", 2048, 4, "bfloat16")]
     assert {kernel_gates(cases, backend="chunked").reason(case) for case in cases} == {""}

@@ -175,6 +175,7 @@ def test_physioclr_has_the_same_losses_on_one_and_on_two_processes(tmp_path):
 
 @pytest.mark.dist
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_command_trains_on_two_devices(tmp_path):
     run = train_by_command(tmp_path, "moco", 2, "--queue", "16")
     (folder,) = checkpoints(run)
