@@ -1,7 +1,8 @@
 """Time of converting a folder of WFDB records against reading it with wfdb alone: python bench/conversion.py FOLDER
 
 Both use one core of this process; measured is its CPU time, in rounds that alternate, and compared are medians. Opening
-an index of a million recordings is measured, too, in a process of its own. Writes results/conversion.{json,md}.
+an index of a million recordings is measured, too, in a process of its own, and for which part of a training step the
+model small waits for its batch. Writes results/conversion.{json,md}.
 """
 
 from __future__ import annotations
@@ -17,14 +18,28 @@ import wfdb
 from large_index import measure_large_index
 
 import ecgloss
-from ecgloss._files import write_json, write_text
+from ecgloss._files import read_json_lines, write_json, write_text
 from ecgloss.data.cache.part import write_part
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.sources import resolve
 from ecgloss.data.wfdb import find_headers
+from ecgloss.train.config import PretrainConfig
+from ecgloss.train.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 9
+
+
+def measure_waiting(workers: int) -> float:
+    """Median share of a training step in which the encoder small waits for two views of 64 recordings.
+
+    Args:
+        workers: Processes that make batches; 0: the training process does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = PretrainConfig("synthetic:320", f"{folder}/run", epochs=4, workers=workers, cache=f"{folder}/cache")
+        lines = read_json_lines(pretrain(config, progress=False).run / "metrics.jsonl")
+    return statistics.median(line["waited_for_data"] for line in lines)
 
 
 def main() -> None:
@@ -51,6 +66,7 @@ def main() -> None:
     medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     ratio = statistics.median(a / b for a, b in zip(*times.values()))
     index = measure_large_index()
+    waiting = {workers: measure_waiting(workers) for workers in (0, 1)}
     content = {
         "version": ecgloss.__version__,
         "source": given.folder.name,
@@ -60,6 +76,7 @@ def main() -> None:
         "median_ms": medians,
         "ratio": ratio,
         "index": index,
+        "waited_for_data": waiting,
     }
     write_json(RESULTS / "conversion.json", content)
     text = (
@@ -72,7 +89,9 @@ def main() -> None:
         "as `wfdb.rdrecord`.\n\n"
         f"A cache of {index['recordings']:,} recordings: opened in {index['open_s']:.1f} s, largest memory of the "
         f"process {index['memory_mb']:.0f} MB (before opening {index['before_mb']:.0f} MB), an epoch shuffled in "
-        f"{index['shuffle_s']:.2f} s, with pairs of a patient's recordings in {index['pairs_s']:.2f} s.\n"
+        f"{index['shuffle_s']:.2f} s, with pairs of a patient's recordings in {index['pairs_s']:.2f} s.\n\n"
+        f"Training the encoder small on two views of 10 s at 500 Hz, batches of 64: the model waits for its batch for "
+        f"{100 * waiting[0]:.1f} % of a step, with a worker process for {100 * waiting[1]:.1f} %.\n"
     )
     write_text(RESULTS / "conversion.md", text)
     print(text)
