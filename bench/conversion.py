@@ -39,7 +39,7 @@ def measure_waiting(workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         config = PretrainConfig("synthetic:320", f"{folder}/run", epochs=4, workers=workers, cache=f"{folder}/cache")
         lines = read_json_lines(pretrain(config, progress=False).run / "metrics.jsonl")
-    return statistics.median(line["waited_for_data"] for line in lines)
+    return statistics.median(float(line["waited_for_data"]) for line in lines)
 
 
 def main() -> None:

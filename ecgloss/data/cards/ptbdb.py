@@ -30,7 +30,7 @@ def metadata_of(comments: tuple[str, ...]) -> Metadata:
     Example:
         >>> metadata_of(("age: 81", "Smoker: no", "Additional diagnoses: Diabetes mellitus"))
         Metadata(age=81.0, sex=None, smoker=False, diabetes=True, sbp=nan, total_chol=nan, hdl_chol=nan, \
-labels={}, values={})
+labels={}, values={}, part=None)
     """
     age, sex = age_and_sex(comments)
     additional = _given(comments, "Additional diagnoses")

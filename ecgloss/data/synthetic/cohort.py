@@ -113,7 +113,7 @@ def visits(n: int, seed: int) -> Iterator[tuple[int, int]]:
 
     Example:
         >>> list(visits(3, seed=1))
-        [(0, 0), (1, 0), (2, 0)]
+        [(0, 0), (1, 0), (1, 1)]
     """
     made = patient = 0
     while made < n:
