@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecgloss.data.cache.format import CacheInfo, columns
+from ecgloss.data.cache.format import CacheInfo, columns, hash_of_file
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import STANDARD_LEADS
 
@@ -75,8 +74,8 @@ def write_large_index(folder: Path, recordings: int = RECORDINGS) -> None:
     arrays |= {name: pa.array(np.full(recordings, value)) for name, value in constant.items()}
     rows = [arrays.get(field.name, pa.nulls(recordings, field.type)).cast(field.type) for field in columns()]
     pq.write_table(pa.Table.from_arrays(rows, schema=columns()), folder / "index.parquet", write_page_checksum=True)
-    index_hash = hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest()
-    info = CacheInfo(Preprocessing(), "made up", "wfdb", (), "0", index_hash, (("shard-00000.npy", len(samples)),))
+    shards = (("shard-00000.npy", len(samples)),)
+    info = CacheInfo(Preprocessing(), "made up", "wfdb", (), "0", hash_of_file(folder / "index.parquet"), shards)
     (folder / "cache.json").write_text(json.dumps(info.to_json()))
 
 

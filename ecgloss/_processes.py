@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ def usable_cores() -> int:
 
 
 def over_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], processes: int) -> Iterator[T]:
-    """Call a function for every job, in several processes; results come as they are ready, in any order.
+    """Call a function for every job, in several processes; results come in the order of the jobs.
 
     The function must not use torch, whose threads do not survive in a forked process.
 
@@ -43,8 +44,8 @@ def over_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], proc
             forked; and whatever the function raises. Jobs that have not begun are then dropped.
 
     Example:
-        >>> sorted(over_processes(divmod, [(7, 2), (9, 4)], processes=2))
-        [(2, 1), (3, 1)]
+        >>> list(over_processes(divmod, [(7, 2), (9, 4)], processes=2))
+        [(3, 1), (2, 1)]
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a script that starts processes needs the line: if __name__ == "__main__":')
@@ -53,9 +54,9 @@ def over_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], proc
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads; see above
-            futures = [pool.submit(work, *job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
+            futures = deque(pool.submit(work, *job) for job in jobs)
+        while futures:
+            yield futures.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -196,8 +196,6 @@ def _evaluate(config: Namespace) -> int:
 
 
 def _cache_parser(jsonargparse: Any) -> ArgumentParser:
-    from ecgloss.data.preprocess import Preprocessing
-
     parser = _new(
         jsonargparse,
         "Convert recordings once, into a folder that can be used as --data.",
@@ -209,21 +207,17 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
     _add_array_options(parser)
-    parser.add_class_arguments(Preprocessing, skip={"leads", "normalisation", "scale_mv"}, as_group=False)
+    _add_preprocessing(parser)
     return parser
 
 
 def _cache(config: Namespace) -> int:
     from ecgloss.data.conversion import convert
     from ecgloss.data.dataset import EcgDataset
-    from ecgloss.data.preprocess import Preprocessing
 
     options = _options(config)
     source, out, units, rate = (options.pop(name) for name in ("data", "out", "units", "source_rate"))
-    try:
-        preprocessing = Preprocessing.from_json(options)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    preprocessing = _preprocessing(options)
     convert(source, out, preprocessing=preprocessing, units=units, source_rate=rate)
     dataset = EcgDataset(out)
     _say_skipped(dataset)
@@ -232,8 +226,6 @@ def _cache(config: Namespace) -> int:
 
 
 def _features_parser(jsonargparse: Any) -> ArgumentParser:
-    from ecgloss.data.preprocess import Preprocessing
-
     parser = _new(
         jsonargparse,
         "Find the waves of every recording, and write their marks and 150 features to a Parquet file.",
@@ -248,13 +240,12 @@ def _features_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     _add_leads(parser)
     _add_array_options(parser)
-    parser.add_class_arguments(Preprocessing, skip={"leads", "normalisation", "scale_mv"}, as_group=False)
+    _add_preprocessing(parser)
     return parser
 
 
 def _features(config: Namespace) -> int:
     from ecgloss.data.opening import open_dataset
-    from ecgloss.data.preprocess import Preprocessing
     from ecgloss.physiology import feature_table, physiology_of, write_physiology
 
     options = _options(config)
@@ -264,10 +255,7 @@ def _features(config: Namespace) -> int:
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
     if workers < 0:
         raise UsageError(f"--workers must be at least 0; got {workers}")
-    try:
-        preprocessing = Preprocessing.from_json(options)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    preprocessing = _preprocessing(options)
     dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, units=units, source_rate=rate)
     found = physiology_of(dataset, lead=lead, workers=workers)
     write_physiology(out, dataset, found)
@@ -376,6 +364,23 @@ def _source_options(config: Namespace) -> Any:
     return SourceOptions(
         config.table, config.columns, config.units, config.source_rate, leads, config.split, config.fractions
     )
+
+
+def _add_preprocessing(parser: ArgumentParser) -> None:
+    """Options of what is done to signals before they are stored; leads are an option of their own."""
+    from ecgloss.data.preprocess import Preprocessing
+
+    parser.add_class_arguments(Preprocessing, skip={"leads", "normalisation", "scale_mv"}, as_group=False)
+
+
+def _preprocessing(options: dict[str, Any]) -> Any:
+    """The preprocessing that the options left ask for."""
+    from ecgloss.data.preprocess import Preprocessing
+
+    try:
+        return Preprocessing.from_json(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _say_notes(dataset: Any) -> None:

@@ -59,8 +59,8 @@ class EcgDataset:
         self.skipped: list[Skipped] = list(cache.info.skipped)
         self.fingerprint = self.signals_fingerprint = cache.info.fingerprint
         self.notes: list[str] = []
-        official = [part if isinstance(part, str) else None for part in self.index["part"]]
-        self.parts: list[str | None] | None = official if any(official) else None
+        part = self.index["part"]
+        self.parts: list[str | None] | None = part.tolist() if part.notna().any() else None
         self.source = cache.info.source
         self.name = cache.info.card
         self.left_out = cache.info.left_out

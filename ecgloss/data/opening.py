@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from ecgloss.data.arrays import checked_arrays
 from ecgloss.data.cache import build_cache, is_cache
+from ecgloss.data.cache.source_files import keep, unchanged
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata
-from ecgloss.data.source_files import keep, unchanged
 from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
 from ecgloss.data.table import join_table
 from ecgloss.data.table_columns import parse_columns

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgloss._files import replacing
-from ecgloss.data.table import read_frame
+from ecgloss.data.table import columns_in, read_frame
 from ecgloss.data.table_cells import age_cell, number_cell, sex_cell, truth_cell
-from ecgloss.data.table_columns import RECOGNISED, RISK_INPUTS, Column, columns_of
+from ecgloss.data.table_columns import RECOGNISED, RISK_INPUTS, Column
 from ecgloss.risk.inputs import INPUTS, YES_NO, from_percent
 from ecgloss.risk.missing import ClinicalRisk
 
@@ -48,10 +48,7 @@ def read_risk_table(path: str | Path, columns: str | Mapping[str, str] | None = 
     """
     path = Path(path)
     frame = read_frame(path)
-    try:
-        named, recognised = columns_of(list(frame.columns), columns, RECOGNISED | RISK_INPUTS)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    named, recognised = columns_in(frame, path, columns, RECOGNISED | RISK_INPUTS)
     used = [*named, *recognised]
     inputs: dict[str, Any] = {}
     for column in used:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from ecgloss.data.arrays import ARRAY_FILES, Arrays, content_key, load_arrays
 from ecgloss.data.cache.format import CONTENTS, FORMAT
+from ecgloss.data.cache.source_files import FileState, digest, walk
 from ecgloss.data.cards import choose
 from ecgloss.data.cards.base import Entry
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Recording
-from ecgloss.data.source_files import FileState, digest, walk
 from ecgloss.data.synthetic.cohort import name_of, simulate, visits
 
 _SYNTHETIC = re.compile(r"synthetic(?::(\d+))?(?::(\d+))?")

@@ -90,7 +90,7 @@ class Split:
             parts = list(raw["recordings"].values())
             if not set(parts) <= {*PARTS, None}:
                 raise ValueError(f"unknown parts {sorted(set(map(str, parts)) - set(PARTS))}")
-            train, validation, test = (np.flatnonzero([p == name for p in parts]) for name in PARTS)
+            train, validation, test = _positions(parts)
             a, b, c = map(float, raw["fractions"])
             names = tuple(raw["recordings"])
             return cls(train, validation, test, int(raw["seed"]), (a, b, c), str(raw["fingerprint"]), names)
@@ -150,6 +150,25 @@ class Split:
         return replace(self, train=rest, validation=validation, test=test), overlap
 
 
+def chosen_split(
+    dataset: EcgDataset, said: str | None, *, seed: int, fractions: tuple[float, float, float] | None = None
+) -> tuple[Split, str]:
+    """The split that was asked for, or the usual one; and which it is, in words.
+
+    Args:
+        dataset: The recordings.
+        said: As for :func:`split_as_said`; None: the usual one.
+        seed: As for :func:`usual_split`.
+        fractions: As for :func:`usual_split`.
+
+    Raises:
+        ValueError: As these two.
+    """
+    if said is None:
+        return usual_split(dataset, seed=seed, fractions=fractions)
+    return split_as_said(dataset, said), f"that of {said}"
+
+
 def usual_split(
     dataset: EcgDataset, *, seed: int, fractions: tuple[float, float, float] | None = None
 ) -> tuple[Split, str]:
@@ -184,10 +203,32 @@ def _split_of_parts(dataset: EcgDataset, parts: Sequence[str | None]) -> tuple[S
             if part == name:
                 first.setdefault(group, name)
     kept = [part if part is not None and first[group] == part else None for group, part in zip(groups, parts)]
-    straddling = sum(a is not None and b is None for a, b in zip(parts, kept))
-    train, validation, test = (np.flatnonzero([p == name for p in kept]) for name in PARTS)
+    return _as_split(dataset, kept), sum(a is not None and b is None for a, b in zip(parts, kept))
+
+
+def _as_split(dataset: EcgDataset, parts: Sequence[str | None]) -> Split:
+    """A split by the part of every recording."""
     names = tuple(dataset.index["name"].tolist())
-    return Split(train, validation, test, 0, (0.0, 0.0, 0.0), dataset.fingerprint, names), straddling
+    return Split(*_positions(parts), 0, (0.0, 0.0, 0.0), dataset.fingerprint, names)
+
+
+def part_of_fold(fold: float) -> str | None:
+    """Part of a recording by its fold, as in the benchmark of PTB-XL: 1 to 8 train, 9 validates, 10 tests.
+
+    Args:
+        fold: Its number; any other than 1 to 10, and NaN, is none.
+
+    Example:
+        >>> [part_of_fold(fold) for fold in (1, 9, 10, 0, float("nan"))]
+        ['train', 'validation', 'test', None, None]
+    """
+    return {9.0: "validation", 10.0: "test"}.get(fold, "train") if 1 <= fold <= 10 else None
+
+
+def _positions(parts: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted positions of the recordings of each part."""
+    train, validation, test = (np.flatnonzero([part == name for part in parts]) for name in PARTS)
+    return train, validation, test
 
 
 def unknown_patients(dataset: EcgDataset) -> list[str]:
@@ -227,8 +268,7 @@ def split_as_said(dataset: EcgDataset, source: str) -> Split:
     if Path(source).is_file():
         split = Split.load(source).align(dataset)
     elif dataset.parts is not None:
-        train, validation, test = (np.flatnonzero([p == name for p in dataset.parts]) for name in PARTS)
-        split = Split(train, validation, test, 0, (0.0, 0.0, 0.0), dataset.fingerprint, names)
+        split = _as_split(dataset, dataset.parts)
     else:
         raise ValueError(f"split {source} is no file, and no column of a table (--table); or say all or folds")
     groups = dataset.index["group"].to_numpy()

@@ -30,7 +30,7 @@ from ecgloss.data.table_cells import (
     sex_cell,
     truth_cell,
 )
-from ecgloss.data.table_columns import Column, columns_of
+from ecgloss.data.table_columns import RECOGNISED, Column, columns_of
 from ecgloss.risk.inputs import from_percent
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def join_frame(
     dataset: EcgDataset, frame: pd.DataFrame, path: Path, columns: str | Mapping[str, str] | None = None
 ) -> tuple[EcgDataset, list[str]]:
     """Join what :func:`read_frame` returned for a file; as :func:`join_table`."""
-    try:
-        named, recognised = columns_of(list(frame.columns), columns)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    named, recognised = columns_in(frame, path, columns)
     used = [*named, *recognised]
     rows, by = _match(dataset, frame, used, path)
     joined = copy.copy(dataset)
@@ -98,6 +95,19 @@ def join_frame(
     digest = hashlib.sha256("\0".join([dataset.fingerprint, meaning, content]).encode())
     joined.fingerprint = digest.hexdigest()
     return joined, _report(path, dataset, frame, named, recognised, rows, by)
+
+
+def columns_in(
+    frame: pd.DataFrame,
+    path: Path,
+    columns: str | Mapping[str, str] | None = None,
+    known: Mapping[str, tuple[str, ...]] = RECOGNISED,
+) -> tuple[list[Column], list[Column]]:
+    """:func:`~ecgloss.data.table_columns.columns_of` what :func:`read_frame` returned for a file, which errors name."""
+    try:
+        return columns_of(list(frame.columns), columns, known)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_frame(path: Path) -> pd.DataFrame:

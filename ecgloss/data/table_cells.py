@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ecgloss.data.splits import part_of_fold
 from ecgloss.data.wfdb.fields import parse_age, parse_sex
 
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"})
@@ -91,7 +92,7 @@ def part_cell(cell: str, where: str) -> str | None:
         return None
     word = number_key(cell.lower())
     if word in {str(fold) for fold in range(1, 11)}:
-        return {"9": "validation", "10": "test"}.get(word, "train")
+        return part_of_fold(float(word))
     if word not in _PARTS:
         raise ValueError(f"{where}: {_shown(cell)} is no part of a split; write train, validation or test, or 1 to 10")
     return _PARTS[word]

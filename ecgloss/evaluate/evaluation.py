@@ -15,7 +15,7 @@ from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.splits import Split, split_as_said, unknown_patients, usual_split
+from ecgloss.data.splits import Split, chosen_split, unknown_patients
 from ecgloss.evaluate.embed import embed, rows_with_leads
 from ecgloss.evaluate.metrics import main_metric
 from ecgloss.evaluate.probe import ProbeResult, linear_probe
@@ -229,10 +229,7 @@ def matching_split(
             raise ValueError(f"{checkpoint} was trained on all of {dataset.source}; evaluate on other data")
         return before.align(dataset), "that of pretraining"
     seed = int(card.training.get("seed", 0))
-    if asked is None:
-        split, origin = usual_split(dataset, seed=seed, fractions=fractions)
-    else:
-        split, origin = split_as_said(dataset, asked), f"that of {asked}"
+    split, origin = chosen_split(dataset, asked, seed=seed, fractions=fractions)
     seen = _trained_on(checkpoint, card, dataset, before)
     if not seen.any():
         return split, origin

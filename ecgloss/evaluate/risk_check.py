@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording_risk import recording_risk
-from ecgloss.data.table import id_column, join_frame, keys_of, read_frame
-from ecgloss.data.table_columns import columns_of
+from ecgloss.data.table import columns_in, id_column, join_frame, keys_of, read_frame
 from ecgloss.evaluate.metrics import spearman
 from ecgloss.evaluate.resampling import Estimate, bootstrap
 from ecgloss.risk.missing import ClinicalRisk
@@ -144,10 +143,7 @@ def join_for_check(
         return Joined(dataset, "", len(dataset), (), (), ())
     path = Path(table)
     frame = read_frame(path)
-    try:
-        named, recognised = columns_of(list(frame.columns), columns)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    named, recognised = columns_in(frame, path, columns)
     by = id_column(frame, [*named, *recognised], path)
     rows, recordings = keys_of(dataset, frame, by)
     cells = frame[by.heading].tolist()

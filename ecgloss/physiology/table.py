@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from ecgloss._extras import require
 from ecgloss._files import replacing
+from ecgloss._processes import over_processes, usable_cores
 from ecgloss.physiology.delineation import Delineation, delineate
 from ecgloss.physiology.feature_table import feature_table
 from ecgloss.physiology.features import feature_lead, features
@@ -189,10 +188,10 @@ def _computed(
     with bar:
         bar.total = sum(min(_PART, len(dataset) - start) for start in starts)
         if workers > 1 and len(starts) > 1:
-            with ProcessPoolExecutor(min(workers, len(starts), os.cpu_count() or 1)) as pool:
-                for rows in pool.map(part, starts):
-                    bar.update(len(rows))
-                    yield rows
+            processes = min(workers, len(starts), usable_cores())
+            for rows in over_processes(part, [(start,) for start in starts], processes):
+                bar.update(len(rows))
+                yield rows
         else:
             for start in starts:
                 rows = part(start)

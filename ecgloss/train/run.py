@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecgloss._files import read_json, write_json
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.splits import Split, split_as_said, unknown_patients, usual_split
+from ecgloss.data.splits import Split, chosen_split, unknown_patients
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.config import PretrainConfig
 
@@ -54,10 +54,7 @@ def run_split(run: Path, dataset: EcgDataset, config: PretrainConfig, resume: bo
     path = run / SPLIT
     if resume and path.is_file():
         return Split.load(path).align(dataset), []
-    if config.split is None:
-        split, which = usual_split(dataset, seed=config.seed, fractions=config.fractions)
-    else:
-        split, which = split_as_said(dataset, config.split), f"that of {config.split}"
+    split, which = chosen_split(dataset, config.split, seed=config.seed, fractions=config.fractions)
     if len(split.train) < 2:
         raise ValueError(f"{config.data}: {len(split.train)} training recordings, a contrastive loss needs at least 2")
     about = [] if which.startswith("new") else [f"split: {which}"]

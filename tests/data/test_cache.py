@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import shutil
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecgloss.data.cache import open_cache, part, reader
-from ecgloss.data.cache.format import columns, hash_of
+from ecgloss.data.cache.format import columns, hash_of, hash_of_file
 from ecgloss.data.cache.writer import finish
 from ecgloss.data.cards.base import Entry
 from ecgloss.data.dataset import EcgDataset
@@ -152,7 +151,7 @@ def reindex(folder: Path, change, table=None) -> None:
     rows = pq.read_table(folder / "index.parquet").to_pylist()
     change(rows)
     pq.write_table(table or pa.Table.from_pylist(rows, schema=columns()), folder / "index.parquet")
-    describe(folder, index_hash=hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest())
+    describe(folder, index_hash=hash_of_file(folder / "index.parquet"))
 
 
 def replace(index: Path, change) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgloss.data import conversion, source_files, sources
+from ecgloss.data import conversion, sources
+from ecgloss.data.cache import source_files
 from ecgloss.data.cards import CARDS, choose
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.sources import resolve

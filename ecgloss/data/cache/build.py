@@ -19,9 +19,9 @@ from ecgloss._extras import require
 from ecgloss._processes import FORKED, over_processes, usable_cores
 from ecgloss.data.cache.part import is_whole, write_part
 from ecgloss.data.cache.reader import is_cache
+from ecgloss.data.cache.source_files import keep
 from ecgloss.data.cache.writer import finish
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.source_files import keep
 
 if TYPE_CHECKING:
     from ecgloss.data.cards.base import Entry

@@ -8,7 +8,7 @@ Layout of a cache folder:
 - ``shard-00000.npy``, ...: one-dimensional little-endian int16 arrays, one per part of the conversion, at most 4,096 of
   them. The samples of a recording are contiguous, lead after lead, *after* preprocessing, each lead scaled to a maximum
   of 32,000 counts.
-- ``source.json``: what the files of the source looked like (`ecgloss.data.source_files`).
+- ``source.json``: what the files of the source looked like (`ecgloss.data.cache.source_files`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,20 @@ def hash_of(fields: dict[str, Any]) -> str:
     """
     content = {key: value for key, value in fields.items() if key != "hash"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: If it cannot be read.
+
+    Example:
+        >>> len(hash_of_file(Path(__file__)))
+        64
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def columns() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tokenize
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgloss._extras import require
-from ecgloss.data.cache.format import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns
+from ecgloss.data.cache.format import DESCRIPTION, FORMAT, INDEX, CacheInfo, columns, hash_of_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,16 +77,17 @@ def open_cache(folder: Path) -> OpenCache:
     info = _read_description(folder)
     shards = tuple(map_shard(folder, name, samples) for name, samples in info.shards)
     table = _read_index(folder, info)
-    leads, n_leads = _leads(folder, table)
+    kinds, which = _leads(folder, table)
+    n_leads = np.array([len(kind) for kind in kinds], np.int64)[which]
+    first_gain = np.concatenate([[0], np.cumsum(n_leads)])
     _check_rows(folder, table, n_leads, info)
     gains = np.asarray(table["gain"].combine_chunks().flatten(), np.float32)
     table = table.drop_columns(["leads", "gain"])
     index = table.to_pandas(self_destruct=True)
     del table
-    lists = {kind: list(kind) for kind in set(leads)}
-    index.insert(3, "leads", _objects([lists[kind] for kind in leads]))
+    index.insert(3, "leads", _objects([list(kind) for kind in kinds])[which])
     _check_sums(folder, index, n_leads, info, shards)
-    return OpenCache(info, index, shards, leads, np.concatenate([[0], np.cumsum(n_leads)]), gains)
+    return OpenCache(info, index, shards, _objects(kinds)[which].tolist(), first_gain, gains)
 
 
 def map_shard(folder: Path, name: str, samples: int) -> np.ndarray:
@@ -137,8 +137,7 @@ def _read_index(folder: Path, info: CacheInfo) -> Any:
     """Read the index, unchanged and with exactly the expected columns, as an Arrow table."""
     parquet = require("pyarrow.parquet", "data")
     try:
-        with (folder / INDEX).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = hash_of_file(folder / INDEX)
     except OSError as error:
         raise _damaged(folder, INDEX, _reason(error)) from error
     if found != info.index_hash:
@@ -155,14 +154,12 @@ def _read_index(folder: Path, info: CacheInfo) -> Any:
 
 
 def _leads(folder: Path, table: Any) -> tuple[list[tuple[str, ...]], np.ndarray]:
-    """Names of the leads of every recording, and how many there are; most recordings of a database have the same."""
+    """The different sets of leads, of which a database has few, and which of them each recording has."""
     found = table["leads"].combine_chunks().dictionary_encode()
     texts = found.dictionary.to_pylist()
     if found.null_count or not all(_is(list, text) for text in texts):
         raise _damaged(folder, INDEX, "the leads of a recording are missing")
-    kinds = [tuple(map(str, json.loads(text))) for text in texts]
-    which = found.indices.to_numpy()
-    return _objects(kinds)[which].tolist(), np.array([len(kind) for kind in kinds], np.int64)[which]
+    return [tuple(map(str, json.loads(text))) for text in texts], found.indices.to_numpy()
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:

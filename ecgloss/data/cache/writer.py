@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from ecgloss._extras import require
 from ecgloss._files import replacing, write_text
-from ecgloss.data.cache.format import DESCRIPTION, INDEX, CacheInfo, columns, fingerprint, stored_counts
+from ecgloss.data.cache.format import DESCRIPTION, INDEX, CacheInfo, columns, fingerprint, hash_of_file, stored_counts
 from ecgloss.data.cache.part import Part, read_part, remove_table, shard_name
 from ecgloss.data.duplicates import groups
 from ecgloss.data.preprocess import Preprocessing
@@ -58,7 +57,7 @@ def finish(folder: Path, n_parts: int, preprocessing: Preprocessing, *, source: 
         card,
         tuple(skipped),
         fingerprint(_rows(table), preprocessing),
-        hashlib.sha256((folder / INDEX).read_bytes()).hexdigest(),
+        hash_of_file(folder / INDEX),
         tuple(shards),
         dict(sorted(sum((part.left_out for part in parts), Counter[str]()).items())),
     )

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
-from ecgloss.data.cards.challenge import diagnoses
+from ecgloss.data.cards.challenge import recording
 from ecgloss.data.challenge_classes import CHALLENGE_CLASSES
-from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
-from ecgloss.data.wfdb.fields import age_and_sex, comment_value, read_table, require_columns
+from ecgloss.data.recording import STANDARD_LEADS, Recording
+from ecgloss.data.wfdb.fields import read_table, require_columns
 from ecgloss.data.wfdb.headers import find_headers, record_name
 from ecgloss.data.wfdb.records import read_voltages
 
@@ -65,13 +65,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(header: Path, name: str, known: Mapping[str, str]) -> list[Recording]:
     """Read one record; every patient has one."""
-    record = read_voltages(header)
-    comments = record.comments
-    age, sex = age_and_sex(comments)
-    dx = comment_value(comments, "Dx")
-    labels = {} if dx is None else {"diagnosis": diagnoses(dx, known)}
-    metadata = Metadata(age=age, sex=sex, labels=labels)
-    return [Recording(name, name, record.signal, record.leads, record.sampling_rate, metadata)]
+    return [recording(read_voltages(header), name, known)]
 
 
 def _extra_files(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording
+from ecgloss.data.splits import part_of_fold
 from ecgloss.data.wfdb.fields import parse_age, parse_number, read_table, require_columns
 from ecgloss.data.wfdb.headers import InvalidRecordError, inside
 from ecgloss.data.wfdb.records import read_voltages
@@ -124,16 +125,10 @@ def _read(
         age=parse_age(row["age"]),
         sex=_SEX.get(row["sex"]),
         labels=labels_of(row["scp_codes"], statements),
-        part=_part(row.get("strat_fold", "")),
+        part=part_of_fold(parse_number(row.get("strat_fold", ""))),
     )
     patient = row["patient_id"].removesuffix(".0") or f"ecg_id {row['ecg_id']}"
     return [Recording(row[column], patient, record.signal, record.leads, record.sampling_rate, metadata)]
-
-
-def _part(fold: str) -> str | None:
-    """Part of a recording in the split of the benchmark, by its fold: 1 to 8 train, 9 validates, 10 tests."""
-    number = parse_number(fold)
-    return {9.0: "validation", 10.0: "test"}.get(number, "train") if 1 <= number <= 10 else None
 
 
 CARD = DatabaseCard(

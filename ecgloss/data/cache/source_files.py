@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecgloss._files import write_text
+from ecgloss.data.cache.format import DESCRIPTION
 
 LOOKED_AT = 2000
 _FILE = "source.json"  # in the folder of a cache
-_CACHE = "cache.json"  # what makes a folder a cache
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class FileState:
             found = os.stat(path)
         except OSError:
             return None
-        return cls(str(path), -1 if os.path.isdir(path) else found.st_size, found.st_mtime_ns)
+        return cls(str(path), -1 if stat.S_ISDIR(found.st_mode) else found.st_size, found.st_mtime_ns)
 
 
 def walk(folder: Path, skip: Path | None = None) -> Iterator[FileState]:
@@ -62,7 +63,7 @@ def walk(folder: Path, skip: Path | None = None) -> Iterator[FileState]:
         []
     """
     for root, folders, files in os.walk(folder):
-        if _CACHE in files:
+        if DESCRIPTION in files:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(root, name) != skip)
