@@ -69,6 +69,12 @@ def test_a_recording_gets_other_views_in_every_epoch_and_batch(dataset, config):
     assert all(not torch.equal(a, b) for i, a in enumerate(views) for b in views[:i])
 
 
+def test_a_recording_gets_other_views_in_every_place_of_a_batch(dataset, config):
+    """Recordings that stand more than 16 places apart do not draw together, and must not draw the same."""
+    batch = ViewBatches(dataset, np.full(40, 7), replace(config, batch_size=40), epoch=0)[0]
+    assert len({view.numpy().tobytes() for view in batch.view1}) == 40
+
+
 def test_without_augmentation_equal_leads_give_equal_views_of_the_recording(dataset, config):
     config = replace(config, augmentation=CLEAN, same_lead_probability=1.0, seconds=10.0)
     batch = ViewBatches(dataset, ROWS, config, epoch=0)[0]
