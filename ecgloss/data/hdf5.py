@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ecgloss._extras import require
+from ecgloss._extras import MissingExtraError, require
 from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
+
+#: An array may be so many times as large as what the file stores of it, and so many bytes larger.
+MOST_TIMES, FEW_BYTES = 100, 2**24
 
 
 @contextmanager
@@ -17,26 +21,108 @@ def dataset(path: Path, name: str) -> Iterator[Any]:
 
     Args:
         path: The file.
-        name: Of the array.
+        name: Of the array; ``group/name`` in a group.
 
     Raises:
         InvalidRecordError: If the file is missing or damaged, has no such array, or takes it from another file,
             or is itself a link that leads outside its folder.
         MissingExtraError: If h5py is not installed.
     """
+    with opened(path) as file:
+        yield array_in(file, name, path)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InvalidRecordError: If it is missing, damaged, or a link that leads outside its folder.
+        MissingExtraError: If h5py is not installed.
+    """
     h5py = require("h5py", "hdf5")
     if not path.is_file():
         raise InvalidRecordError(f"{path.name} is missing")
     check_link(path)
-    try:
+    with read_errors(path):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise InvalidRecordError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from error
     with file:
-        link = file.get(name, getlink=True) if name in file else None
-        found = file[name] if isinstance(link, h5py.HardLink) else None
-        if link is None or (found is not None and not isinstance(found, h5py.Dataset)):
-            raise InvalidRecordError(f"{path.name} has no array {name}; it has {', '.join(file.keys())[:200]}")
-        if found is None or found.external or found.is_virtual:
+        yield file
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a library that reads a damaged file into one that names the file.
+
+    Args:
+        path: The file.
+
+    Example:
+        >>> with read_errors(Path("a.h5")):
+        ...     raise RuntimeError("wrong signature")
+        Traceback (most recent call last):
+        ...
+        ecgloss.data.wfdb.headers.InvalidRecordError: a.h5 cannot be read: wrong signature
+    """
+    try:
+        yield
+    except (InvalidRecordError, MissingExtraError):
+        raise
+    except Exception as error:  # h5py, scipy and edfio raise whatever numpy, zlib and struct raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InvalidRecordError(f"{path.name} cannot be read: {reason}") from error
+
+
+def member(group: Any, name: str) -> Any | None:
+    """What a group of an HDF5 file holds under a name, if it lies in the file itself: links are not followed.
+
+    Example:
+        >>> member({}, "a") is None
+        True
+    """
+    h5py = require("h5py", "hdf5")
+    if not name or name not in list(group):  # `in group` would follow a path
+        return None
+    return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+
+
+def array_in(file: Any, name: str, path: Path) -> Any:
+    """An array of an open HDF5 file, after checks that all of it lies in the file, which justifies its size.
+
+    Args:
+        file: The file, or a group in it.
+        name: Of the array; ``group/name`` in a group.
+        path: Of the file, for errors.
+
+    Raises:
+        InvalidRecordError: If there is no such array, it lies elsewhere, or it is far larger than the file.
+    """
+    h5py = require("h5py", "hdf5")
+    with read_errors(path):
+        found, above = file, file
+        for part in name.strip("/").split("/"):
+            keys = found.keys() if isinstance(found, h5py.Group) else ()
+            if part in keys and member(found, part) is None:
+                raise InvalidRecordError(f"the array {name} of {path.name} lies in another file, which is not opened")
+            above, found = found, member(found, part) if keys else None
+        if not isinstance(found, h5py.Dataset):
+            there = ", ".join(above.keys()) if isinstance(above, h5py.Group) else ""
+            raise InvalidRecordError(f"{path.name} has no array {name}; it has {there[:200]}")
+        if found.external or found.is_virtual:
             raise InvalidRecordError(f"the array {name} of {path.name} lies in another file, which is not opened")
-        yield found
+        _check_size(found, name, path)
+    return found
+
+
+def _check_size(found: Any, name: str, path: Path) -> None:
+    """Refuse an array whose announced size, or whose chunks, the stored bytes cannot justify."""
+    stored = found.id.get_storage_size()
+    chunk = math.prod(found.chunks) * found.dtype.itemsize if found.chunks else 0
+    size = math.prod(found.shape or ()) * found.dtype.itemsize
+    if max(size, chunk) > MOST_TIMES * stored + FEW_BYTES:
+        raise InvalidRecordError(
+            f"the array {name} of {path.name} should have {size} bytes, but only {stored} are stored: it is damaged"
+        )
