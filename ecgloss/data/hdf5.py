@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ecgloss._extras import MissingExtraError, require
+from ecgloss._extras import require
+from ecgloss.data.damage import read_errors
 from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 
 #: An array may be so many times as large as what the file stores of it, and so many bytes larger.
@@ -51,29 +52,6 @@ def opened(path: Path) -> Iterator[Any]:
         file = h5py.File(path, "r")
     with file:
         yield file
-
-
-@contextmanager
-def read_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of a library that reads a damaged file into one that names the file.
-
-    Args:
-        path: The file.
-
-    Example:
-        >>> with read_errors(Path("a.h5")):
-        ...     raise RuntimeError("wrong signature")
-        Traceback (most recent call last):
-        ...
-        ecgloss.data.wfdb.headers.InvalidRecordError: a.h5 cannot be read: wrong signature
-    """
-    try:
-        yield
-    except (InvalidRecordError, MissingExtraError):
-        raise
-    except Exception as error:  # h5py, scipy and edfio raise whatever numpy, zlib and struct raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InvalidRecordError(f"{path.name} cannot be read: {reason}") from error
 
 
 def member(group: Any, name: str) -> Any | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ecgloss._extras import require
 from ecgloss.data.arrays import as_recording
 from ecgloss.data.cards.base import Entry
+from ecgloss.data.damage import read_errors
 from ecgloss.data.files.channels import Chosen, choose_channels
 from ecgloss.data.files.options import (
     RATE_OPTION,
@@ -25,7 +26,6 @@ from ecgloss.data.files.options import (
     agreed_units,
     refuse_unsaid,
 )
-from ecgloss.data.hdf5 import read_errors
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.channels import millivolts
 from ecgloss.data.wfdb.headers import InvalidRecordError, check_link

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ecgloss._extras import require
 from ecgloss.data.cards.base import Entry
+from ecgloss.data.damage import read_errors
 from ecgloss.data.files.channels import choose_channels
 from ecgloss.data.files.options import SignalOptions, agreed_rate, agreed_units
-from ecgloss.data.hdf5 import read_errors
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.channels import millivolts
 from ecgloss.data.wfdb.fields import parse_age, parse_sex

@@ -15,9 +15,10 @@ from ecgloss._extras import require
 from ecgloss.data.arrays import as_recording
 from ecgloss.data.cards.base import Entry
 from ecgloss.data.cards.code15 import without_padding
+from ecgloss.data.damage import read_errors
 from ecgloss.data.files.description import Description, describe
 from ecgloss.data.files.options import SignalOptions
-from ecgloss.data.hdf5 import array_in, dataset, member, opened, read_errors
+from ecgloss.data.hdf5 import array_in, dataset, member, opened
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.headers import InvalidRecordError
 

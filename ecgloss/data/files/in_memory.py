@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ecgloss.data.arrays import as_recording
 from ecgloss.data.cards.base import Entry
+from ecgloss.data.damage import read_errors
 from ecgloss.data.files.description import Description, describe
 from ecgloss.data.files.options import SignalOptions
 from ecgloss.data.recording import Metadata
@@ -53,19 +54,16 @@ def numpy_entries(
         ValueError: If it cannot be read, or something is not said or does not fit.
     """
     check_link(path)
-    try:
+    with read_errors(path):
         loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
-        content = (
-            {"signals": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-        )
-    except Exception as error:  # of a damaged file: zipfile, zlib, tokenize and numpy each raise their own
-        raise ValueError(f"cannot read the array {path}: {' '.join(str(error).split())[:200]}") from error
+        one = isinstance(loaded, np.ndarray)
+        content = {"signals": loaded} if one else {name: loaded[name] for name in loaded.files}
 
     def value(array: str, names: Sequence[str]) -> Any:
         return next((content[name] for name in content if name.lower() in names and name != array), None)
 
     shapes = {name: array.shape for name, array in content.items() if array.dtype.kind in "fiu"}
-    if isinstance(loaded, np.ndarray) and not shapes:
-        raise ValueError(f"{path} must hold real numbers; got {loaded.dtype}")
-    found = describe(str(path), shapes, value, options, fallback)
+    if one and not shapes:
+        raise ValueError(f"{path.name} must hold real numbers; got {loaded.dtype}")
+    found = describe(path.name, shapes, value, options, fallback)
     return array_entries(content[found.array], found, prefix, alone=alone)

@@ -11,11 +11,12 @@ import numpy as np
 
 from ecgloss._extras import require
 from ecgloss.data.cards.base import Entry
+from ecgloss.data.damage import read_errors
 from ecgloss.data.files.description import UNDERSTOOD, describe
 from ecgloss.data.files.hdf5_files import hdf5_entries
 from ecgloss.data.files.in_memory import array_entries
 from ecgloss.data.files.options import SignalOptions
-from ecgloss.data.hdf5 import FEW_BYTES, MOST_TIMES, read_errors
+from ecgloss.data.hdf5 import FEW_BYTES, MOST_TIMES
 from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 
 MATLAB_SUFFIXES = (".mat",)
