@@ -74,7 +74,8 @@ def as_recording(
         >>> found.signal.tolist()
         [[0.5, 0.5, 0.5]]
     """
-    signal = np.asarray(row, np.float32) * np.float32(factor)
+    with np.errstate(all="ignore"):  # what is not finite is a missing sample
+        signal = np.asarray(row, np.float32) * np.float32(factor)
     return [Recording(name, patient, signal, leads, sampling_rate, metadata)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 
 #: An array may be so many times as large as what the file stores of it, and so many bytes larger.
 MOST_TIMES, FEW_BYTES = 100, 2**24
+_HEAP = b"GCOL\x01\0\0\0"  # the beginning of a heap
+_LOOKED_AT = 2**28
 
 
 @contextmanager
@@ -93,6 +96,32 @@ def array_in(file: Any, name: str, path: Path) -> Any:
             raise InvalidRecordError(f"the array {name} of {path.name} lies in another file, which is not opened")
         _check_size(found, name, path)
     return found
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file whose heaps of texts do not add up: the HDF5 library would read one for ever.
+
+    Call it before a text of variable length is read. Heaps beyond the first 256 MB of a file are not looked at.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InvalidRecordError: If an object in a heap is larger than the heap, or has no length where it must have one.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        start = raw.find(_HEAP, 0, _LOOKED_AT)
+        while start >= 0:
+            size = min(int.from_bytes(raw[start + 8 : start + 16], "little"), len(raw) - start)
+            at = 16  # objects follow: number, references, 4 bytes, size, and the object itself to a multiple of 8
+            while at + 16 <= size:
+                head = raw[start + at : start + at + 16]
+                length = int.from_bytes(head[8:], "little")
+                free = not any(head[:2])  # its length includes the 16 bytes
+                if length > size - at or (free and length < 16):
+                    raise InvalidRecordError(f"{path.name} cannot be read: its texts are damaged")
+                at += length if free else 16 + (length + 7) // 8 * 8
+            start = raw.find(_HEAP, start + 8, _LOOKED_AT)
 
 
 def _check_size(found: Any, name: str, path: Path) -> None:

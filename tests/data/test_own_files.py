@@ -226,6 +226,17 @@ def test_links_external_storage_and_announced_sizes_lead_nowhere(tmp_path):
         )
 
 
+def test_damaged_texts_of_hdf5_that_its_library_would_read_for_ever_are_refused(tmp_path):
+    path = write_hdf5(tmp_path / "x.h5", {"signals": signals()}, {"units": "uV"})
+    raw = path.read_bytes()
+    at = raw.index(b"GCOL") + 16
+    assert raw[at + 16 : at + 18] == b"uV"
+    for damaged in (b"\0" * 16, raw[at : at + 8] + b"\xf8" + b"\xff" * 7):
+        path.write_bytes(raw[:at] + damaged + raw[at + 16 :])
+        with pytest.raises(ValueError, match=r"x\.h5 cannot be read: its texts are damaged"):
+            read(path)
+
+
 def test_what_is_no_plain_array_of_matlab_is_refused(tmp_path):
     from scipy.sparse import csc_matrix
 

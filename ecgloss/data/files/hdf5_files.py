@@ -18,12 +18,13 @@ from ecgloss.data.cards.code15 import without_padding
 from ecgloss.data.damage import read_errors
 from ecgloss.data.files.description import Description, describe
 from ecgloss.data.files.options import SignalOptions
-from ecgloss.data.hdf5 import array_in, dataset, member, opened
+from ecgloss.data.hdf5 import array_in, check_heaps, dataset, member, opened
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.headers import InvalidRecordError
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 _MATLAB_NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+_LARGEST_ATTRIBUTE = 2**20  # bytes
 _LARGEST_DESCRIPTION = 2**27  # bytes of an array that is no signal: names of ten million recordings
 
 
@@ -99,10 +100,20 @@ def _value(file: Any, group: Any, path: Path, matlab: bool, array: str, names: S
     """What is said about an array: by its attributes, by those of its group or file, or by an array beside it."""
     with read_errors(path):
         for place in (group[array], group, file):
-            for name, value in place.attrs.items():
-                if name.lower() in names and value is not None:
-                    return value
+            for name in place.attrs:
+                if name.lower() in names:
+                    return _attribute(place, name, path)
         return _array_beside(file, group, path, matlab, array, names)
+
+
+def _attribute(place: Any, name: str, path: Path) -> Any:
+    """The value of an attribute."""
+    found = place.attrs.get_id(name)
+    if found.dtype.kind == "O":
+        check_heaps(path)
+    if math.prod(found.shape or ()) * found.dtype.itemsize > _LARGEST_ATTRIBUTE:
+        raise InvalidRecordError(f"the attribute {name} of {path.name} is too large for what it should say")
+    return place.attrs[name]
 
 
 def _array_beside(file: Any, group: Any, path: Path, matlab: bool, array: str, names: Sequence[str]) -> Any:
@@ -114,6 +125,8 @@ def _array_beside(file: Any, group: Any, path: Path, matlab: bool, array: str, n
         found = array_in(group, name, path)
         if found.shape is None or math.prod(found.shape) * found.dtype.itemsize > _LARGEST_DESCRIPTION:
             raise InvalidRecordError(f"the array {name} of {path.name} is too large for what it should say")
+        if found.dtype.kind == "O":
+            check_heaps(path)
         return _matlab_text(file, found) if matlab else found[()]
     return None
 
