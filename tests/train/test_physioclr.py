@@ -400,7 +400,7 @@ def test_without_features_no_scaler_is_fitted(config, dataset):
 
 @pytest.mark.real_data
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["ptbxl", "ludb", "challenge2021/georgia"])
+@pytest.mark.parametrize("name", ["ludb", "challenge2021/georgia"])
 def test_real_recordings_train_and_resume_bit_for_bit(config, real_data, name, tmp_path):
     config = replace(config, data=str(real_data(name)), epochs=2, batch_size=16)
     whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
