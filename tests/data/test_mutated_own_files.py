@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import random
 import re
-import resource
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bounded import ends_within, growth_below
 from scipy.io import savemat
 
 from ecgloss.data.files import SignalOptions, file_entries
 
 FILES = 60
-MOST_KB = 200 * 1024  # of growth, as ru_maxrss counts
+MOST_MIB = 200
 INTERNALS = re.compile(
     r"Traceback|NoneType|no attribute|out of range|unpack|<class|<built-in|0x[0-9a-f]{6}|\n|site-packages"
 )
@@ -91,22 +89,6 @@ def mutated(raw: bytes, draw: random.Random) -> bytes:
     return raw
 
 
-@contextmanager
-def at_most(seconds: int):
-    """A hang is an error."""
-
-    def stop(*_):
-        raise AssertionError(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def recordings(path: Path, said: SignalOptions):
     """All that a file holds."""
     return [recording for entry in file_entries(path, said, ("I", "II")) for recording in entry.read()]
@@ -120,17 +102,16 @@ def test_mutated_files_are_read_or_refused_in_one_line(tmp_path, name):
     raw, said = path.read_bytes(), SignalOptions(units="uV", source_rate=100.0)
     recordings(path, said)  # loads what is needed
     outcomes = {"read": 0, "refused": 0}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for k in range(FILES):
-        path.write_bytes(mutated(raw, draw))
-        try:
-            with at_most(5):
-                found = recordings(path, said)
-        except ValueError as error:
-            assert not INTERNALS.search(str(error)), (k, error)  # noqa: PT017
-            outcomes["refused"] += 1
-            continue
-        assert sum(recording.signal.nbytes for recording in found) < 2**24
-        outcomes["read"] += 1
+    with growth_below(MOST_MIB):
+        for k in range(FILES):
+            path.write_bytes(mutated(raw, draw))
+            try:
+                with ends_within(5):
+                    found = recordings(path, said)
+            except ValueError as error:
+                assert not INTERNALS.search(str(error)), (k, error)  # noqa: PT017
+                outcomes["refused"] += 1
+                continue
+            assert sum(recording.signal.nbytes for recording in found) < 2**24
+            outcomes["read"] += 1
     assert min(outcomes.values()) > 0, outcomes
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_KB

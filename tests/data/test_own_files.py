@@ -493,3 +493,13 @@ def test_edf_among_wfdb_records_is_said_to_be_skipped(folder, open_):
     ]
     with pytest.raises(ValueError, match="units describe own files"):
         open_(units="mV")
+
+
+@pytest.mark.parametrize("command", ["pretrain", "embed", "evaluate", "cache", "features", "risk"])
+def test_every_command_that_reads_recordings_takes_what_is_said_about_them(command):
+    import jsonargparse
+
+    from ecgloss.commands import COMMANDS
+
+    text = COMMANDS[command][0](jsonargparse).format_help()
+    assert all(f"--{option} " in text for option in ("units", "source_rate", "leads", "dataset_name"))
