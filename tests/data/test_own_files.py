@@ -407,6 +407,14 @@ def test_tables_that_do_not_say_or_contradict_themselves(tmp_path, text, said, m
         read(write(tmp_path / "x.csv", text), SignalOptions(**said))
 
 
+def test_rounded_times_say_the_rate_and_what_is_said_is_exact(tmp_path):
+    x = signals(1, 1, 3600)[0]
+    times = np.arange(3600)[None] / 360
+    write(tmp_path / "x.csv", "time_s,II\n" + "\n".join(f"{t:.4f},{v:.3f}" for t, v in np.concatenate([times, x]).T))
+    assert read(tmp_path / "x.csv", SignalOptions("uV"))[0].sampling_rate == 360.0
+    assert read(tmp_path / "x.csv", SignalOptions("uV", 360.05))[0].sampling_rate == 360.05
+
+
 def test_empty_cells_are_missing_samples_and_any_column_can_be_named(tmp_path):
     write(tmp_path / "x.csv", "left arm,note\n1,a\n,b\n3,")
     [found] = read(tmp_path / "x.csv", SignalOptions("mV", 100.0, ("left arm",)))

@@ -72,7 +72,7 @@ def read_edf(path: Path, name: str, options: SignalOptions, fallback: Sequence[s
         file = read(path, header_encoding="latin-1")
         signals = file.signals
         labels = [signal.label for signal in signals]
-        units = [signal.physical_dimension for signal in signals]
+        units = [signal.physical_dimension.replace("Âµ", "µ") for signal in signals]  # of UTF-8
     chosen = choose_channels(
         labels,
         [not unit or millivolts(unit) is not None for unit in units],

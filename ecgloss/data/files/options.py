@@ -122,7 +122,7 @@ def agreed_units(said: str | None, in_file: str | None, source: str) -> float:
 
 
 def agreed_rate(said: float | None, in_file: float | None, source: str) -> float:
-    """The sampling rate in Hz that a file or the user says.
+    """The sampling rate in Hz that a file or the user says; where both do, that of the user, which is not rounded.
 
     Args:
         said: By the user; None: nothing.
@@ -147,7 +147,7 @@ def agreed_rate(said: float | None, in_file: float | None, source: str) -> float
             f"{source}: --source_rate says {said:g} Hz, the file says {in_file:g} Hz; leave --source_rate out, or "
             "correct the file"
         )
-    return float(in_file)
+    return float(in_file if said is None else said)
 
 
 def agreed_leads(
