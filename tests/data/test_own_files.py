@@ -289,6 +289,18 @@ def test_ecg_leads_are_read_and_other_signals_left_out(tmp_path, suffix):
     assert two.leads == ("II",)
 
 
+def test_bdf_is_read_in_blocks(tmp_path, monkeypatch):
+    from ecgloss.data.files import edf
+
+    x = signals(1, 1, 1000)[0, 0]
+    path = write_edf(tmp_path / "a.bdf", [("II", "uV", 200, x), ("Resp", "Ohm", 100, x[::2])])
+    [whole] = read(path, SignalOptions())
+    monkeypatch.setattr(edf, "_BLOCK", 1000)
+    [found] = read(path, SignalOptions())
+    np.testing.assert_array_equal(found.signal, whole.signal)
+    np.testing.assert_allclose(found.signal[0], x / 1000, atol=1e-6)
+
+
 def test_rates_names_and_units_of_edf_that_do_not_fit_are_named(tmp_path):
     x = signals(1, 3, 400)[0]
     path = write_edf(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -31,6 +31,7 @@ from ecgloss.data.wfdb.headers import InvalidRecordError, check_link
 
 EDF_SUFFIXES = (".edf", ".bdf")
 _FIXED = 256  # bytes of the header, and of what it says of each signal
+_BLOCK = 2**22  # bytes of BDF that are read at once
 _MOST_EMPTY, _FEW_SAMPLES = 20, 2**20  # gaps may make a recording so many times as long, and so much longer
 _NOBODY = {"", "x", "0", "-", "unknown", "anonymous", "anonymized", "anonymised", "none", "na", "n/a"}
 _ONSET = re.compile(rb"^([+-]\d+(?:\.\d*)?)\x14")
@@ -65,11 +66,9 @@ def read_edf(path: Path, name: str, options: SignalOptions, fallback: Sequence[s
     """
     check_link(path)
     plus = _check_header(path)
-    edfio = require("edfio", "edf")
-    with warnings.catch_warnings(), read_errors(path):
-        warnings.simplefilter("ignore")  # what they say has been checked
-        read = edfio.read_bdf if path.suffix.lower() == ".bdf" else edfio.read_edf
-        file = read(path, header_encoding="latin-1")
+    blocks = _blocks(path, plus)
+    with read_errors(path):
+        file = next(blocks)
         signals = file.signals
         labels = [signal.label for signal in signals]
         units = [signal.physical_dimension.replace("Âµ", "µ") for signal in signals]  # of UTF-8
@@ -86,12 +85,38 @@ def read_edf(path: Path, name: str, options: SignalOptions, fallback: Sequence[s
     for signal in taken:
         _check_scale(path, signal)
     with read_errors(path):
-        values = np.stack([np.asarray(s.data * factor, np.float32) for s, factor in zip(taken, factors)])
+        parts = [_millivolts(file, chosen.positions, factors)]
+        parts += [_millivolts(block, chosen.positions, factors) for block in blocks]
+        values = np.concatenate(parts, axis=1)
         if plus == "D":
             values = _with_gaps(path, file, values, rate)
     patient, metadata = _about(file) if plus else (None, Metadata())
     found = Recording(name, patient or name, values, chosen.leads, rate, metadata)
     return [replace(found, left_out=chosen.left_out)]
+
+
+def _blocks(path: Path, plus: str) -> Iterator[Any]:
+    """The file as edfio reads it: EDF is mapped to memory; BDF is not, and comes in blocks of some data records."""
+    edfio = require("edfio", "edf")
+    with warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")  # what they say has been checked
+        if path.suffix.lower() != ".bdf":
+            yield edfio.read_edf(path, header_encoding="latin-1")
+            return
+        header = file.read(_FIXED)
+        number = int(header[252:256])
+        header += file.read(_FIXED * number)
+        lengths = header[_FIXED + 216 * number : _FIXED + 224 * number]
+        record = 3 * sum(int(lengths[at : at + 8]) for at in range(0, 8 * number, 8))
+        size = -1 if plus == "D" else record * max(1, _BLOCK // record)  # the times of gaps are read at once
+        while block := file.read(size):
+            yield edfio.read_bdf(header + block, header_encoding="latin-1")
+
+
+def _millivolts(file: Any, positions: Sequence[int], factors: Sequence[float]) -> NDArray[np.float32]:
+    """Some signals of a file or block, (signals, samples)."""
+    signals = file.signals
+    return np.stack([np.asarray(signals[i].data * factor, np.float32) for i, factor in zip(positions, factors)])
 
 
 def _check_header(path: Path) -> str:
