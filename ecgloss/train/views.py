@@ -41,6 +41,17 @@ class ViewBatch:
     leads2: list[str]
     beats: Beats | None = None
 
+    def tensors(self) -> tuple[Tensor | Beats, ...]:
+        """What a method is called with: views, rows and, where there are some, beats."""
+        parts = (self.view1, self.view2, self.rows)
+        return parts if self.beats is None else (*parts, self.beats)
+
+    def pin_memory(self) -> ViewBatch:
+        """The same in memory from which a GPU copies without the host: PyTorch's loader calls it."""
+        beats = None if self.beats is None else Beats(*(x.pin_memory() for x in self.beats))
+        view1, view2, rows = (x.pin_memory() for x in (self.view1, self.view2, self.rows))
+        return ViewBatch(view1, view2, rows, self.leads1, self.leads2, beats)
+
 
 class ViewBatches(Dataset[ViewBatch]):
     """The batches of one epoch. A recording's views depend on seed, epoch and its place in the order alone: not on
