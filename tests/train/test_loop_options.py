@@ -7,6 +7,7 @@ import importlib.util
 import math
 import sys
 import types
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from covering import exhaustive_except
 from lightning_fabric import Fabric
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ecgloss._files import read_json_lines
 from ecgloss.evaluate.evaluation import matching_split
@@ -29,6 +31,7 @@ from ecgloss.train.recipes import RECIPES, recipe
 from ecgloss.train.run import resume_config
 from ecgloss.train.schedule import Schedule
 from ecgloss.train.steps import EpochSteps
+from ecgloss.train.views import ViewBatches
 from ecgloss.train.watch import Watch
 
 
@@ -72,9 +75,10 @@ def killed_after(config: PretrainConfig, step: int, monkeypatch: pytest.MonkeyPa
         if values["step"] == step:
             raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(MetricsLog, "write", counted)
-        pretrain(config, progress=False)
+        with pytest.raises(Killed):
+            pretrain(config, progress=False)
 
 
 def test_restarts_are_those_of_torch():
@@ -241,9 +245,9 @@ def table(run: Path) -> list[dict[str, str]]:
 
 def test_without_patience_a_run_does_not_stop_and_nan_is_no_improvement():
     watch = Watch()
-    for step, loss in enumerate([2.0, math.nan, 3.0, 3.0], start=1):
+    for step, loss in enumerate([math.nan, 2.0, math.nan, 3.0, 3.0]):
         watch.epoch_ends(step, loss, min_delta=0.0)
-    assert (watch.best_step, watch.waited) == (1, 3)
+    assert (watch.best_loss, watch.best_step, watch.waited) == (2.0, 1, 3)
     assert watch.stops(3)
     assert not watch.stops(4)
     assert not watch.stops(0)
@@ -251,15 +255,74 @@ def test_without_patience_a_run_does_not_stop_and_nan_is_no_improvement():
 
 def test_values_are_read_every_few_steps_only(config, monkeypatch):
     """On a GPU every reading is a wait."""
-    reads = []
-    tolist = torch.Tensor.tolist
-    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: reads.append(self.shape) or tolist(self))
     added = []
     read = loop.StepLog.read
     monkeypatch.setattr(loop.StepLog, "read", lambda self: added.append(len(self._waiting)) or read(self))
     pretrain(replace(config, epochs=1, batch_size=4, log_steps=5, validate=False), progress=False)
     assert added == [5, 4]  # nine steps
     assert [line["step"] for line in lines(config)] == list(range(1, 10))
+
+
+class CountReads(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU: numbers and shapes that are read from tensors."""
+
+    READS = ("aten._local_scalar_dense.default", "aten.nonzero.default", "aten.masked_select.default")
+    count, paused = 0, False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not self.paused and str(func) in self.READS
+        return func(*args, **(kwargs or {}))
+
+    def without(self, function):
+        """The function, whose readings do not count."""
+
+        def wrapped(*args):
+            self.paused = True
+            made = function(*args)
+            self.paused = False
+            return made
+
+        return wrapped
+
+
+def only_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read or saved between steps."""
+    for name in ("save_checkpoint", "refuse_diverged", "training_card"):
+        monkeypatch.setattr(loop, name, lambda *_: None)
+    monkeypatch.setattr(loop, "checkpoints", lambda _: [None])
+    monkeypatch.setattr(loop.StepLog, "read", lambda self: {})
+
+
+def test_no_step_reads_a_value(config, monkeypatch):
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: None)  # counts its steps on the CPU
+    only_steps(monkeypatch)
+    counts = []
+    for batch_size in (4, 12):  # nine steps and three
+        run = replace(config, epochs=1, batch_size=batch_size, clip_norm=1.0, validate=False, log_steps=2)
+        with CountReads() as mode, monkeypatch.context() as patch:
+            patch.setattr(ViewBatches, "__getitem__", mode.without(ViewBatches.__getitem__))  # for loaders to make
+            pretrain(replace(run, out=f"{config.out}-{batch_size}"), progress=False)
+        counts.append(mode.count)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("loss", ["clef", "simclr", "moco", "byol", "supcon", "yaware"])
+def test_no_step_waits_for_the_gpu(config, loss, monkeypatch):
+    """Warnings of CUDA's own debug mode do not grow in number with the steps."""
+    counts = []
+    for epochs in (2, 4):
+        run = replace(config, loss=loss, epochs=epochs, accelerator="cuda", validate=False, log_steps=1000, clip_norm=1)
+        run = replace(run, out=f"{config.out}-{epochs}", label_column="ectopy" if loss == "supcon" else None)
+        only_steps(monkeypatch)
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            pretrain(run, progress=False)
+        torch.cuda.set_sync_debug_mode("default")
+        counts.append(sum("synchronizing" in str(warning.message) for warning in said))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("where", ["loss", "weights"])
