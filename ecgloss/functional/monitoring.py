@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def monitor(
         x = torch.cat([unit_rows(z1)[0], unit_rows(z2)[0]])
         top1, top5, positive, negative, uniformity = _of_pairs(x)
         alignment = (x[: len(z1)] - x[len(z1) :]).square().sum(1).mean()
-        effective = x.new_tensor(len(x) - 2.0) if risk is None else _effective(risk, missing, options, n_attributes)
+        effective = x.new_full((), len(x) - 2.0) if risk is None else _effective(risk, missing, options, n_attributes)
     return Monitor(top1, top5, positive, negative, alignment, uniformity, effective.to(x.dtype))
 
 
@@ -128,7 +129,7 @@ def _of_pairs(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         s[here, partner] = 0
         negative[rows] = s.sum(1)
     views = spread.view(2, batch)
-    uniformity = (torch.logsumexp(views, dim=1) - x.new_tensor(float(batch * (batch - 1))).log()).mean()
+    uniformity = torch.logsumexp(views, dim=1).mean() - math.log(batch * (batch - 1))
     top1, top5 = ((nearer < k).to(x.dtype).mean() for k in (1, 5))
     return top1, top5, positive.mean(), negative.sum() / (n * (n - 2)), uniformity
 

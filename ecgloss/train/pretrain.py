@@ -87,11 +87,13 @@ def pretrain(
     wrapped, wrapped_optimizer = fabric.setup(training, optimizer)
     log = StepLog(folder, config, position.step, watch, writes=fabric.is_global_zero)
     for note in run.notes if shown else ():
-        tqdm.write(f"{config.loss}: {note}", file=sys.stderr)
+        say(config, note)
 
     step = position.step
     for epoch in range(position.epoch, config.epochs):
         if watch.stops(config.patience):
+            if shown:
+                say(config, f"stopped after {epoch} epochs: {watch.waited} without an improvement of the loss")
             break
         first = position.batch if epoch == position.epoch else 0
         steps = EpochSteps(run.views(epoch, fabric), fabric, config, first)
@@ -124,20 +126,23 @@ def pretrain(
                 log.add_to_last(validation_loss=validation_loss(fabric, wrapped, run.validation_views(fabric), config))
             due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if log.is_due(step) or due:
-                bar.set_postfix(
-                    log.read()
-                )  # here the host waits for the device; a loss that is not finite ends the run
+                # Only here does the host wait for the device. A loss that is not finite ends the run.
+                bar.set_postfix(log.read())
             if last:
-                watch.epoch_ends(step, fabric.broadcast(log.watched_loss), config.min_delta)  # all stop at once
+                watch.epoch_ends(step, fabric.broadcast(log.watched_loss), config.min_delta)
             if due:
                 refuse_diverged(training, step)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
-                card = training_card(
-                    config, run.dataset, len(run.train), model, method, reached, log.loss, run.risks.about
-                )
+                data = run.dataset, len(run.train)
+                card = training_card(config, *data, model, method, reached, log.loss, run.risks.about)
                 keep = config.keep_checkpoints
                 save_checkpoint(folder, model, method, optimizer, card, reached, keep, run.trained_on, watch)
     log.close()
     fabric.barrier()
     return Result(folder, checkpoints(folder)[-1], step, log.loss, run.dataset, fabric.global_rank)
+
+
+def say(config: PretrainConfig, sentence: str) -> None:
+    """Write a sentence to standard error, above the progress bar."""
+    tqdm.write(f"{config.loss}: {sentence}", file=sys.stderr)
