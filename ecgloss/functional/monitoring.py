@@ -16,7 +16,8 @@ from ecgloss.engine.normalise import unit_rows, without_autocast
 from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.pairs import RiskWeights
 
-_ENTRIES = 2**18  # of a block of similarities: 1 MiB in fp32
+_ENTRIES = 2**18  # of a block of similarities: 1 MiB in fp32, which fits in a core's cache
+_ENTRIES_ON_A_DEVICE = 2**22  # 16 MiB: few launches
 
 
 class Monitor(NamedTuple):
@@ -157,7 +158,7 @@ def _effective(risk: Tensor, missing: Tensor | None, options: ClefOptions, n_att
 
 
 def _blocks(n: int, device: torch.device) -> Iterator[Tensor]:
-    """Row numbers in blocks that hold some 2^18 entries of n columns, and at least 32 rows."""
-    size = max(32, _ENTRIES // n)
+    """Row numbers in blocks of n columns: of a bounded number of entries, or 32 rows if that is more."""
+    size = max(32, (_ENTRIES if device.type == "cpu" else _ENTRIES_ON_A_DEVICE) // n)
     for start in range(0, n, size):
         yield torch.arange(start, min(start + size, n), device=device)
