@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ecgloss._extras import MissingExtraError, require
-from ecgloss.commands import COMMANDS, UsageError, refuse_empty, refuse_options_of_a_resumed_run, show_info
+from ecgloss.commands import (
+    COMMANDS,
+    UsageError,
+    apply_recipe,
+    refuse_empty,
+    refuse_options_of_a_resumed_run,
+    show_info,
+)
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -65,6 +72,8 @@ def _run(words: list[str]) -> int:
     refuse_empty(options)
     if options.get("resume") is not None:
         refuse_options_of_a_resumed_run(parser.parse_args(words, defaults=False)[config.command])
+    elif options.get("recipe") is not None:
+        apply_recipe(options, parser.parse_args(words, defaults=False)[config.command])
     return commands[config.command](options)
 
 

@@ -30,22 +30,25 @@ from torch.optim import Optimizer
 from ecgloss._files import read_json, read_json_lines, write_json, write_text
 from ecgloss.models.encoder import Encoder
 from ecgloss.models.pretrained import (
+    STATE,
     TRAINED_ON,
     WEIGHTS,
     EncoderCard,
+    checkpoint_name,
     checkpoints,
     fit,
     load_weights,
     read_tensors,
     save_encoder,
 )
+from ecgloss.train.watch import Watch
 
-METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
+METHOD, OPTIMIZER, METRICS = "method.safetensors", "optimizer.safetensors", "metrics.jsonl"
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: ``step`` steps done, the next one is batch ``batch`` of epoch ``epoch`` (from 0)."""
+    """Where a run stands: ``step`` steps done, the next one is number ``batch`` of epoch ``epoch`` (from 0)."""
 
     step: int
     epoch: int
@@ -61,13 +64,14 @@ def save_checkpoint(
     position: Position,
     keep: int,
     trained_on: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Path:
-    """Write a checkpoint and remove all but the newest ``keep``.
+    """Write a checkpoint and remove all but the newest ``keep`` and the best, which ``watch`` names.
 
     Returns:
         Its folder.
     """
-    final = run / "checkpoints" / f"step-{position.step:08d}"
+    final = run / "checkpoints" / checkpoint_name(position.step)
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed here
     save_encoder(temporary, model, card)
@@ -83,12 +87,15 @@ def save_checkpoint(
     save_file(tensors, temporary / OPTIMIZER)
     if trained_on is not None:
         save_file({"signatures": trained_on}, temporary / TRAINED_ON)
-    write_json(temporary / STATE, {"position": asdict(position), "param_groups": state["param_groups"]})
+    watch = watch or Watch()
+    rest = {"position": asdict(position), "watch": asdict(watch), "param_groups": state["param_groups"]}
+    write_json(temporary / STATE, rest)
     _flush(temporary)
     shutil.rmtree(final, ignore_errors=True)  # the same step again, after a resume
     os.replace(temporary, final)
     for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        if old.name != checkpoint_name(watch.best_step):
+            shutil.rmtree(old)
     return final
 
 
@@ -108,6 +115,11 @@ def load_checkpoint(folder: Path, model: Encoder, method: nn.Module, optimizer: 
         slots.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
     return Position(**state["position"])
+
+
+def load_watch(folder: Path) -> Watch:
+    """The watched loss as it was at a checkpoint; a new one for checkpoints that were written before there was one."""
+    return Watch(**read_json(folder / STATE).get("watch", {}))
 
 
 class MetricsLog:

@@ -18,8 +18,7 @@ from ecgloss.data import Preprocessing, Split, open_dataset
 from ecgloss.evaluate.embed import embed
 from ecgloss.models import load_encoder, random_encoder
 from ecgloss.models.pretrained import checkpoints, trained_on
-from ecgloss.train import pretrain as pretrain_module
-from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from ecgloss.train.checkpoint import MetricsLog, Position, load_checkpoint, load_watch, save_checkpoint
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS, build_method
 from ecgloss.train.methods.clef import ClefConfig
@@ -45,6 +44,7 @@ def config(tmp_path: Path, cache: str) -> PretrainConfig:
         lr=1e-3,
         cache=cache,
         accelerator="cpu",
+        log_steps=1,
     )
 
 
@@ -61,14 +61,14 @@ class Killed(BaseException):
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    write = pretrain_module.MetricsLog.write
+    write = MetricsLog.write
 
     def counted(self, **values):
         write(self, **values)
         if values["step"] == steps:
             raise Killed
 
-    monkeypatch.setattr(pretrain_module.MetricsLog, "write", counted)
+    monkeypatch.setattr(MetricsLog, "write", counted)
 
 
 @pytest.mark.slow
@@ -277,7 +277,8 @@ def test_damaged_checkpoints_are_named(config):
 
 def test_old_checkpoints_are_removed(config):
     result = pretrain(replace(config, checkpoint_steps=1, keep_checkpoints=3), progress=False)
-    assert [int(p.name[5:]) for p in checkpoints(result.run)] == [6, 7, 8]
+    best = load_watch(result.checkpoint).best_step
+    assert [int(p.name[5:]) for p in checkpoints(result.run)] == sorted({best, 6, 7, 8})
 
 
 @pytest.mark.parametrize("loss", ["clef", "byol"])
@@ -290,7 +291,8 @@ def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path, config, loss)
     position = load_checkpoint(result.checkpoint, model, method, optimizer)
     card = load_encoder(result.run)[1]
     seen = trained_on(result.checkpoint)
-    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1, trained_on=seen)
+    watch = load_watch(result.checkpoint)
+    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1, trained_on=seen, watch=watch)
     assert position == Position(step=8, epoch=2, batch=0)
     for path in result.checkpoint.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
