@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ecgloss._extras import require
+from ecgloss._file_errors import naming
 from ecgloss._files import read_json, replacing, write_json
+from ecgloss.models.card_check import check_card
 from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
 from ecgloss.models.registry import MODELS, check_model
 
@@ -59,7 +61,8 @@ def save_encoder(folder: str | Path, model: nn.Module, card: EncoderCard) -> Non
     """
     folder = Path(folder)
     safetensors = require("safetensors.torch", "train")
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     # copies, because tensors that share memory cannot be saved
     weights = {name: x.detach().cpu().contiguous().clone() for name, x in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
@@ -133,7 +136,21 @@ def fit(module: nn.Module, path: Path, what: str) -> None:
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         raise ValueError(f"{path} does not fit {what}: {len(wrong)} missing or other tensors: {shown}")
+    unknown = set(not_finite(own)) - {x for x, _ in module.named_parameters()}  # such as unknown risks in a queue
+    bad = [name for name in not_finite(tensors) if name not in unknown]
+    if bad:
+        raise ValueError(f"{path} holds NaN or infinity in {len(bad)} tensors, such as {bad[0]}: it is damaged")
     module.load_state_dict(tensors)
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity.
+
+    Example:
+        >>> not_finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])})
+        ['b']
+    """
+    return [name for name, x in tensors.items() if x.is_floating_point() and not bool(torch.isfinite(x).all())]
 
 
 def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
@@ -227,4 +244,8 @@ def _read_card(path: Path) -> EncoderCard:
     if set(content) != names:
         odd = ", ".join(sorted(set(content) ^ names))
         raise ValueError(f"{path} has missing or unknown entries: {odd}")
+    try:
+        check_card(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return EncoderCard(**content)

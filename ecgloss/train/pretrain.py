@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ecgloss._signals import StopRequest, stop_when_asked
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.overlap import signatures
@@ -26,6 +28,8 @@ from ecgloss.models.pretrained import checkpoints, random_encoder
 from ecgloss.train.card import training_card
 from ecgloss.train.checkpoint import METRICS, MetricsLog, Position, load_checkpoint, save_checkpoint
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.divergence import refuse_not_finite
+from ecgloss.train.lock import only_one
 from ecgloss.train.methods import Training, build_method
 from ecgloss.train.risks import refuse_unknown, run_risk
 from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
@@ -77,13 +81,29 @@ def pretrain(
 
     Raises:
         ValueError: if the data or the encoder cannot be used, the run exists already or, to resume, does not.
-        FloatingPointError: if the loss is not finite.
+        FloatingPointError: if the loss or a weight is not finite.
+        FileError: if a file cannot be written; what was saved before is kept.
+        Stopped: after SIGTERM or SIGHUP, when the step is done and saved.
     """
     if encoder is not None:
         config = replace(config, model=name_of(encoder))
-    run = Path(config.out)
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
+    alone = only_one(Path(config.out)) if fabric.is_global_zero else nullcontext()
+    with alone, stop_when_asked() as stop:
+        return _pretrain(config, fabric, encoder, resume, progress, stop)
+
+
+def _pretrain(
+    config: PretrainConfig,
+    fabric: Fabric,
+    encoder: nn.Module | Callable[..., nn.Module] | None,
+    resume: bool,
+    progress: bool,
+    stop: StopRequest,
+) -> Result:
+    """The run, in a folder that no other process writes to."""
+    run = Path(config.out)
     saved = latest_checkpoint(run, resume)
     dataset = open_dataset(
         config.data,
@@ -128,6 +148,7 @@ def pretrain(
         tqdm.write(f"{config.loss}: {note}", file=sys.stderr)
 
     step, loss = position.step, math.nan
+    stop.wait()
     log = MetricsLog(run / METRICS, step) if fabric.is_global_zero else None
     for epoch in range(position.epoch, config.epochs):
         schedule.step(epoch)  # type: ignore[arg-type]  # a function of the epoch alone: nothing to restore
@@ -157,8 +178,7 @@ def pretrain(
             parts_of_batch = (batch.view1, batch.view2, batch.rows, batch.beats)
             terms = step_loss(*(fabric.to_device(x) for x in parts_of_batch if x is not None))
             loss = terms.loss.item()
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss} at step {step + 1}; the last checkpoint is kept")
+            refuse_not_finite(loss, step + 1, vars(config))
             wrapped.zero_grad()
             fabric.backward(terms.loss)
             wrapped.step()
@@ -183,11 +203,12 @@ def pretrain(
             shown = {name: f"{value:.4f}" for name, value in {"loss": loss, **parts}.items()}
             bar.set_postfix({**shown, "rec/s": f"{speed:.0f}", "waited": f"{100 * waited:.0f}%"})
             last = k + 1 == len(batches)
-            due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
+            due = last or stop or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
                 card = training_card(config, dataset, len(train), model, method, reached, loss, risks.about)
                 save_checkpoint(run, model, method, optimizer, card, reached, config.keep_checkpoints, trained_on)
+            stop.leave(f"saved step {step}; continue with: ecgloss pretrain --resume {run}")
     if log:
         log.close()
     fabric.barrier()
