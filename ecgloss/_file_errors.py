@@ -78,7 +78,7 @@ def sentence(path: str | Path, code: int | None, error: BaseException, doing: st
         'cannot write a.txt: Read-only file system; choose a folder that can be written to'
     """
     reason = " ".join(str(error).split()) if code is None else os.strerror(code)
-    way_out = _WAYS_OUT.get(code or 0)
+    way_out = _WAYS_OUT.get(code or 0) if doing != "read" or code != errno.ENOENT else None
     return f"cannot {doing} {path}: {reason}" + (f"; {way_out}" if way_out else "")
 
 

@@ -7,16 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss.usage import UsageError
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
 DATA_HELP = "Folder of WFDB records or of a converted cache, .npy or .npz file, or synthetic[:N[:SEED]] (simulated)."
 CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
 REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
-
-
-class UsageError(Exception):
-    """The command line is invalid; exit code 2."""
 
 
 def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
@@ -86,12 +84,6 @@ def _pretrain(config: Namespace) -> int:
     _say_skipped(result.dataset)
     print(f"{result.steps} steps; checkpoint {result.checkpoint}")
     return 0
-
-
-def refuse_options_of_a_resumed_run(given: Namespace) -> None:
-    """A resumed run keeps the options it was started with; silently ignoring new ones would mislead."""
-    if set(given.keys()) - {"resume", "debug", "model"}:
-        raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
 
 
 def refuse_empty(options: Namespace) -> None:
@@ -186,12 +178,15 @@ def _evaluate(config: Namespace) -> int:
         device=config.device,
         source=_source_options(config),
     )
+    report = None
+    if config.out is not None:  # on disk before they are printed
+        evaluation.save(Path(config.out) / "results.json")
+        report = evaluation_report(Path(config.out) / "report.html", evaluation)
     _say_notes(evaluation.dataset)
     print(evaluation)
     _say_skipped(evaluation.dataset)
-    if config.out is not None:
-        evaluation.save(Path(config.out) / "results.json")
-        print(f"report: {evaluation_report(Path(config.out) / 'report.html', evaluation)}")
+    if report is not None:
+        print(f"report: {report}")
     return 0
 
 
