@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ecgloss._extras import MissingExtraError, require
 from ecgloss._signals import Stopped, stop_at_once
@@ -100,10 +101,8 @@ def _run(words: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Print an error as one line on stderr; returns the exit code."""
-    try:
+    with suppress(OSError, ValueError):  # nobody reads it
         print(f"ecgloss: error: {_one_line(message)}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # nobody reads it
-        pass
     return code
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss.run_files import belongs_to_a_run
 from ecgloss.usage import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ def refuse_empty(options: Namespace) -> None:
             raise UsageError(f"--{name} is empty")
 
 
+def _refuse_run_file(out: str | None) -> None:
+    """Refuse to write over what belongs to a run."""
+    if out is not None and belongs_to_a_run(out):
+        raise UsageError(f"--out {out} belongs to a training run, which would be damaged; choose another name")
+
+
 def _embed_parser(jsonargparse: Any) -> ArgumentParser:
     parser = _new(
         jsonargparse,
@@ -112,9 +119,10 @@ def _embed(config: Namespace) -> int:
     from ecgloss.evaluate.embed import embed, rows_with_leads, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
 
-    _check_device(config.device)
     if Path(config.out).is_dir():
         raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(config.out)
+    _check_device(config.device)
     model, card = load_encoder(config.checkpoint, config.model)
     leads = several_leads(card, config.lead)
     dataset = open_dataset(
@@ -164,6 +172,8 @@ def _evaluate(config: Namespace) -> int:
         raise UsageError(f"--seed must be at least 0; got {config.seed}")
     if config.out is not None and Path(config.out).is_file():
         raise UsageError(f"--out {config.out} is a file; give the name of a folder")
+    if config.out is not None:
+        _refuse_run_file(str(Path(config.out) / "results.json"))
     _check_device(config.device)
     evaluation = evaluate_linear(
         config.checkpoint,
@@ -248,6 +258,7 @@ def _features(config: Namespace) -> int:
     units, rate = options.pop("units"), options.pop("source_rate")
     if Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(out)
     if workers < 0:
         raise UsageError(f"--workers must be at least 0; got {workers}")
     preprocessing = _preprocessing(options)

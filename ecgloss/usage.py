@@ -76,8 +76,8 @@ def check_words(command: str, words: Sequence[str]) -> dict[str, str]:
         >>> check_words("pretrain", ["--data", "synthetic", "--loss", "clfe"])
         Traceback (most recent call last):
             ...
-        ecgloss.usage.UsageError: --loss must be clef, physioclr, simclr, moco, byol, supcon, cmsc or yaware; got clfe, \
-did you mean clef?
+        ecgloss.usage.UsageError: --loss must be clef, physioclr, simclr, moco, byol, supcon, cmsc or yaware; got \
+clfe, did you mean clef?
     """
     options = commands()[command]["options"]
     given: dict[str, str] = {}

@@ -74,7 +74,7 @@ def _acquired(path: Path) -> Callable[[], None]:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise ValueError(refusal) from error
-        return lock.release
+        return lambda: lock.release()
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
