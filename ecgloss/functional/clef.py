@@ -229,6 +229,7 @@ def clef_terms(
     to be computed.
     """
     _validate.check_views(z1, z2, check_finite=check_finite)
+    risk, missing = _validate.as_tensor(risk, z1), _validate.as_tensor(missing, z1)
     _validate.check_risk(risk, z1, nan_risk=options.nan_risk)
     if missing is not None:
         _validate.check_missing(missing, z1, n_attributes)

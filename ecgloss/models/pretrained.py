@@ -17,7 +17,8 @@ from ecgloss.models.card_check import check_card
 from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
 from ecgloss.models.registry import MODELS, check_model
 
-WEIGHTS, CARD, TRAINED_ON = "encoder.safetensors", "card.json", "trained_on.safetensors"
+WEIGHTS, CARD, TRAINED_ON, STATE = "encoder.safetensors", "card.json", "trained_on.safetensors", "state.json"
+BEST = "best"  # RUN/best is the best checkpoint of a run, whose number the state of its latest one names
 _FORMAT = 1
 
 
@@ -74,7 +75,7 @@ def load_encoder(path: str | Path, model: str | Callable[..., Any] | None = None
     """Load an encoder that ecgloss trained.
 
     Args:
-        path: A training run (its latest checkpoint is taken), or one checkpoint folder.
+        path: A training run (its latest checkpoint is taken), ``RUN/best`` (its best one), or one checkpoint folder.
         model: Required for an encoder of a factory: its name as in training, ``"package.module:factory"``, or the
             factory itself. Importing it runs its code, so that a name in a file alone is not enough.
 
@@ -204,7 +205,7 @@ def several_leads(card: EncoderCard, lead: str | None) -> list[str] | None:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint folder behind a path: itself, or the latest of a training run.
+    """The checkpoint folder behind a path: itself, the latest of a training run, or ``RUN/best``, its best one.
 
     Raises:
         ValueError: if there is none.
@@ -212,11 +213,37 @@ def find_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if (path / CARD).is_file():
         return path
+    if path.name == BEST and not path.exists():
+        return _best(path.parent)
     steps = checkpoints(path)
     if not steps:
         what = "holds no checkpoint" if path.is_dir() else "is not a folder"
         raise ValueError(f"{path} {what}: expected a training run or a checkpoint with {CARD} and {WEIGHTS}")
     return steps[-1]
+
+
+def _best(run: Path) -> Path:
+    """The checkpoint after the epoch with the lowest loss.
+
+    Raises:
+        ValueError: if no epoch has ended.
+    """
+    latest = find_checkpoint(run)
+    watch = read_json(latest / STATE).get("watch", {}) if (latest / STATE).is_file() else {}
+    best = run / "checkpoints" / checkpoint_name(watch.get("best_step", 0))
+    if not (best / CARD).is_file():
+        raise ValueError(f"{run} has no best checkpoint, as no epoch has ended; take {run}, its latest")
+    return best
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the folder of a checkpoint.
+
+    Example:
+        >>> checkpoint_name(20)
+        'step-00000020'
+    """
+    return f"step-{step:08d}"
 
 
 def checkpoints(run: str | Path) -> list[Path]:

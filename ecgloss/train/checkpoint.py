@@ -32,9 +32,11 @@ from ecgloss._file_errors import naming
 from ecgloss._files import read_json, read_json_lines, write_json, write_text
 from ecgloss.models.encoder import Encoder
 from ecgloss.models.pretrained import (
+    STATE,
     TRAINED_ON,
     WEIGHTS,
     EncoderCard,
+    checkpoint_name,
     checkpoints,
     fit,
     load_weights,
@@ -42,15 +44,16 @@ from ecgloss.models.pretrained import (
     save_encoder,
 )
 from ecgloss.train.divergence import refuse_diverged
-from ecgloss.train.saved_state import check_groups, check_moments, check_position
+from ecgloss.train.saved_state import check_groups, check_moments, check_position, check_watch
+from ecgloss.train.watch import Watch
 
 _OLDER = "; delete the folder of this checkpoint to go on from the one before it"
-METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
+METHOD, OPTIMIZER, METRICS = "method.safetensors", "optimizer.safetensors", "metrics.jsonl"
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: ``step`` steps done, the next one is batch ``batch`` of epoch ``epoch`` (from 0)."""
+    """Where a run stands: ``step`` steps done, the next one is number ``batch`` of epoch ``epoch`` (from 0)."""
 
     step: int
     epoch: int
@@ -66,8 +69,9 @@ def save_checkpoint(
     position: Position,
     keep: int,
     trained_on: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Path:
-    """Write a checkpoint and remove all but the newest ``keep``.
+    """Write a checkpoint and remove all but the newest ``keep`` and the best, which ``watch`` names.
 
     Returns:
         Its folder.
@@ -77,8 +81,9 @@ def save_checkpoint(
         FileError: If it cannot be written, naming the file and the way out; the checkpoints before it are kept.
     """
     refuse_diverged(position.step, card.training, model, method)
+    watch = watch or Watch()
     folder = run / "checkpoints"
-    final = folder / f"step-{position.step:08d}"
+    final = folder / checkpoint_name(position.step)
     temporary = final.with_name(f".{final.name}.tmp")
     with naming(folder):
         folder.mkdir(exist_ok=True)
@@ -86,15 +91,16 @@ def save_checkpoint(
         shutil.rmtree(left, ignore_errors=True)
     try:
         with naming(final):
-            _write(temporary, model, method, optimizer, card, position, trained_on)
+            _write(temporary, model, method, optimizer, card, position, trained_on, watch)
             if final.exists():  # the same step again, after a resume
                 _remove(final)
             os.replace(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # makes room again on a full disk
     for old in checkpoints(run)[:-keep]:
-        with naming(old):
-            _remove(old)
+        if old.name != checkpoint_name(watch.best_step):
+            with naming(old):
+                _remove(old)
     return final
 
 
@@ -106,6 +112,7 @@ def _write(
     card: EncoderCard,
     position: Position,
     trained_on: Tensor | None,
+    watch: Watch,
 ) -> None:
     """Write all files of a checkpoint into a new folder."""
     save_encoder(folder, model, card)
@@ -121,7 +128,8 @@ def _write(
     save_file(tensors, folder / OPTIMIZER)
     if trained_on is not None:
         save_file({"signatures": trained_on}, folder / TRAINED_ON)
-    write_json(folder / STATE, {"position": asdict(position), "param_groups": state["param_groups"]})
+    rest = {"position": asdict(position), "watch": asdict(watch), "param_groups": state["param_groups"]}
+    write_json(folder / STATE, rest)
     _flush(folder)
 
 
@@ -158,6 +166,14 @@ def load_checkpoint(folder: Path, model: Encoder, method: nn.Module, optimizer: 
         slots.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
     return position
+
+
+def load_watch(folder: Path) -> Watch:
+    """The watched loss as it was at a checkpoint; a new one for checkpoints that were written before there was one."""
+    try:
+        return Watch(**check_watch(read_json(folder / STATE)))
+    except ValueError as error:
+        raise ValueError(f"{folder / STATE} is damaged: {error}{_OLDER}") from error
 
 
 class MetricsLog:

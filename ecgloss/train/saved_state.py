@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ecgloss._value_types import shortened
+from ecgloss._value_types import check_values, shortened
 from ecgloss.models.pretrained import not_finite
+from ecgloss.train.watch import Watch
 
 _PLACES = ("step", "epoch", "batch")
 _MOST = 2**53  # what JSON readers agree on
@@ -33,6 +35,24 @@ def check_position(state: Any) -> dict[str, int]:
         if type(value) is not int or not 0 <= value < _MOST:
             raise ValueError(f"position.{name} must be a whole number from 0 on; got {shortened(value)}")
     return position
+
+
+def check_watch(state: Any) -> dict[str, Any]:
+    """The watched loss that a state names; nothing where it is older than that.
+
+    Raises:
+        ValueError: If it names something else.
+
+    Example:
+        >>> check_watch({})
+        {}
+    """
+    watch = state.get("watch", {}) if isinstance(state, dict) else None
+    if not isinstance(watch, dict) or set(watch) not in (set(), {field.name for field in fields(Watch)}):
+        raise ValueError(f"watch must have {', '.join(field.name for field in fields(Watch))}; got {shortened(watch)}")
+    numbers = {name: x for name, x in watch.items() if x != math.inf}  # of an epoch without a loss
+    check_values(Watch, numbers, "watch.")
+    return watch
 
 
 def check_groups(state: Mapping[str, Any], optimizer: Optimizer) -> None:

@@ -25,7 +25,7 @@ from ecgloss.cli import main
 from ecgloss.data import CARDS
 from ecgloss.models import load_encoder
 from ecgloss.models.pretrained import checkpoints
-from ecgloss.train import pretrain as pretrain_module
+from ecgloss.train.checkpoint import MetricsLog
 
 COMMANDS = ["pretrain", "embed", "evaluate", "cache", "features", "risk", "data", "info"]
 SMALL = ["--sampling-rate", "100", "--seconds", "3", "--batch-size", "8", "--accelerator", "cpu"]
@@ -247,7 +247,7 @@ def test_info_works_without_the_extras_and_names_those_that_are_missing(capsys, 
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_resume_finishes_it(training, tmp_path, shared, monkeypatch, capsys):
-    write = pretrain_module.MetricsLog.write
+    write = MetricsLog.write
 
     def interrupt(self, **values):
         write(self, **values)
@@ -256,7 +256,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_resume_finishes_it(training, t
 
     run = str(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain_module.MetricsLog, "write", interrupt)
+        patch.setattr(MetricsLog, "write", interrupt)
         assert main([*training, "--checkpoint-steps", "1"]) == 130
     assert "ecgloss pretrain --resume RUN" in capsys.readouterr().err
     assert len(checkpoints(run)) == 1

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from covering import each_value, exhaustive_except
+from started import start
 
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.data import Preprocessing, Split, open_dataset
 from ecgloss.evaluate.embed import embed
 from ecgloss.models import load_encoder, random_encoder
 from ecgloss.models.pretrained import checkpoints, trained_on
-from ecgloss.train import pretrain as pretrain_module
-from ecgloss.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from ecgloss.train.checkpoint import MetricsLog, Position, load_checkpoint, load_watch, save_checkpoint
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import METHODS, build_method
 from ecgloss.train.methods.clef import ClefConfig
@@ -48,6 +44,7 @@ def config(tmp_path: Path, cache: str) -> PretrainConfig:
         lr=1e-3,
         cache=cache,
         accelerator="cpu",
+        log_steps=1,
     )
 
 
@@ -64,14 +61,14 @@ class Killed(BaseException):
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    write = pretrain_module.MetricsLog.write
+    write = MetricsLog.write
 
     def counted(self, **values):
         write(self, **values)
         if values["step"] == steps:
             raise Killed
 
-    monkeypatch.setattr(pretrain_module.MetricsLog, "write", counted)
+    monkeypatch.setattr(MetricsLog, "write", counted)
 
 
 @pytest.mark.slow
@@ -146,34 +143,32 @@ def test_a_run_begun_before_there_were_other_methods_goes_on(config):
         resume_config(config.out)
 
 
+def go_on(config: PretrainConfig, threads: int) -> None:
+    torch.set_num_threads(threads)
+    pretrain(config, resume=True, progress=False)
+
+
 @pytest.mark.exhaustive
 def test_a_run_killed_with_sigkill_again_and_again_ends_with_the_same_weights(config, tmp_path):
     config = replace(config, checkpoint_steps=1, epochs=3)
     whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
     out = config.out
-    program = (
-        "import sys, json; from ecgloss.train.config import PretrainConfig; from ecgloss.train.pretrain import *\n"
-        f"c = PretrainConfig.from_json(json.loads({json.dumps(json.dumps(config.to_json()))}))\n"
-        "pretrain(c, resume=True, progress=False)"
-    )
     kills = 0
     for attempt in range(60):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program], env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        )
+        process = start(go_on, config, torch.get_num_threads())
         before = len(read_json_lines(Path(out) / "metrics.jsonl")) if (Path(out) / "metrics.jsonl").exists() else 0
-        while process.poll() is None:
+        while process.is_alive():
             path = Path(out) / "metrics.jsonl"
             done = len(read_json_lines(path)) if path.exists() else 0
             if done >= before + 3 and attempt < 3:
                 time.sleep(0.003 * attempt)  # somewhere in the next step, or in its checkpoint
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.kill()
+                process.join()
                 kills += 1
             time.sleep(0.001)
-        if process.returncode == 0:
+        if process.exitcode == 0:
             break
-    assert process.returncode == 0
+    assert process.exitcode == 0
     assert kills >= 1
     assert weights(out) == weights(whole.run)
 
@@ -282,7 +277,8 @@ def test_damaged_checkpoints_are_named(config):
 
 def test_old_checkpoints_are_removed(config):
     result = pretrain(replace(config, checkpoint_steps=1, keep_checkpoints=3), progress=False)
-    assert [int(p.name[5:]) for p in checkpoints(result.run)] == [6, 7, 8]
+    best = load_watch(result.checkpoint).best_step
+    assert [int(p.name[5:]) for p in checkpoints(result.run)] == sorted({best, 6, 7, 8})
 
 
 @pytest.mark.parametrize("loss", ["clef", "byol"])
@@ -295,7 +291,8 @@ def test_a_checkpoint_read_and_written_again_is_the_same(tmp_path, config, loss)
     position = load_checkpoint(result.checkpoint, model, method, optimizer)
     card = load_encoder(result.run)[1]
     seen = trained_on(result.checkpoint)
-    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1, trained_on=seen)
+    watch = load_watch(result.checkpoint)
+    again = save_checkpoint(tmp_path, model, method, optimizer, card, position, keep=1, trained_on=seen, watch=watch)
     assert position == Position(step=8, epoch=2, batch=0)
     for path in result.checkpoint.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
