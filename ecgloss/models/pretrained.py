@@ -229,8 +229,12 @@ def _best(run: Path) -> Path:
         ValueError: if no epoch has ended.
     """
     latest = find_checkpoint(run)
-    watch = read_json(latest / STATE).get("watch", {}) if (latest / STATE).is_file() else {}
-    best = run / "checkpoints" / checkpoint_name(watch.get("best_step", 0))
+    state = read_json(latest / STATE) if (latest / STATE).is_file() else {}
+    watch = state.get("watch", {}) if isinstance(state, dict) else None
+    step = watch.get("best_step", 0) if isinstance(watch, dict) else None
+    if not isinstance(step, int):
+        raise ValueError(f"{latest / STATE} is damaged: it names no best step")
+    best = run / "checkpoints" / checkpoint_name(step)
     if not (best / CARD).is_file():
         raise ValueError(f"{run} has no best checkpoint, as no epoch has ended; take {run}, its latest")
     return best

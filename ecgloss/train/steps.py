@@ -50,6 +50,8 @@ class EpochSteps:
     def __init__(self, views: ViewBatches, fabric: Fabric, config: PretrainConfig, first: int = 0) -> None:
         self.per_step = min(config.accumulate, len(views))
         self.count = len(views) // self.per_step
+        if first > self.count:
+            raise ValueError(f"the checkpoint stands at step {first} of an epoch with {self.count}: it is damaged")
         self.loader = DataLoader(
             views,
             batch_size=None,
