@@ -78,6 +78,8 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is not valid JSON: it is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: it is no text in UTF-8") from error
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 

@@ -42,7 +42,9 @@ def damage(path: Path, seed: int, bomb: Path) -> str:
 def _bytes(path: Path, draw: random.Random, bomb: Path) -> str:
     """Damage of the bytes of any file."""
     content = path.read_bytes()
-    kind = draw.choice(["gone", "folder", "loop", "empty", "cut", "bits", "noise", "pickle", "torch", "deep", "huge size"])
+    kind = draw.choice(
+        ["gone", "folder", "loop", "empty", "cut", "bits", "noise", "pickle", "torch", "deep", "huge size"]
+    )
     place = draw.randrange(max(len(content), 1))
     if kind in ("gone", "folder", "loop"):
         path.unlink()

@@ -19,6 +19,7 @@ from ecgloss.models.registry import MODELS, check_model
 
 WEIGHTS, CARD, TRAINED_ON, STATE = "encoder.safetensors", "card.json", "trained_on.safetensors", "state.json"
 BEST = "best"  # RUN/best is the best checkpoint of a run, whose number the state of its latest one names
+SIGNATURE = 96  # length of the signature of a recording
 _FORMAT = 1
 
 
@@ -120,9 +121,10 @@ def trained_on(folder: Path) -> Tensor | None:
     if not path.is_file():
         return None
     tensors: dict[str, Tensor] = read_tensors(path)
-    if set(tensors) != {"signatures"} or tensors["signatures"].ndim != 2:
+    found = tensors.get("signatures", torch.zeros(0))
+    if set(tensors) != {"signatures"} or found.ndim != 2 or found.shape[1] != SIGNATURE or found.dtype != torch.int8:
         raise ValueError(f"{path} does not hold signatures of recordings; delete it to go on without them")
-    return tensors["signatures"]
+    return found
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -155,8 +157,8 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
-    """Shape of a named tensor, None if there is none."""
-    return tuple(tensors[name].shape) if name in tensors else None
+    """Shape of a named tensor of real numbers, None if there is none."""
+    return tuple(tensors[name].shape) if name in tensors and not tensors[name].is_complex() else None
 
 
 def random_encoder(model: str, in_channels: int, seed: int, length: int = TRIAL_LENGTH) -> Encoder:
