@@ -11,7 +11,7 @@ from contextlib import suppress
 from ecgloss._extras import MissingExtraError, require
 from ecgloss._signals import Stopped, stop_at_once
 from ecgloss._streams import drop_output, prepare_streams
-from ecgloss.commands import COMMANDS, refuse_empty, show_info
+from ecgloss.commands import COMMANDS, apply_recipe, refuse_empty, show_info
 from ecgloss.configuration import check_configuration
 from ecgloss.usage import UsageError, check_command, check_words, show_help
 
@@ -96,6 +96,8 @@ def _run(words: list[str]) -> int:
     except jsonargparse.ArgumentError as error:
         raise UsageError(_one_line(str(error))) from error
     refuse_empty(options)
+    if options.get("recipe") is not None:
+        apply_recipe(options, parser.parse_args(words[1:], defaults=False))
     return run(options)
 
 

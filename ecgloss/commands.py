@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss._words import counted
 from ecgloss.run_files import belongs_to_a_run
 from ecgloss.usage import UsageError
 
@@ -31,6 +33,7 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
 
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.methods import METHODS, list_methods
+    from ecgloss.train.recipes import RECIPES
 
     parser = _new(
         jsonargparse,
@@ -38,6 +41,13 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
         "ecgloss pretrain --data synthetic --loss clef --epochs 10 --sampling_rate 100 --out runs/first",
     )
     parser.add_argument("--config", action="config", help="YAML file that may set any of these options.")
+    recipes = "; ".join(f"{recipe.name}: {recipe.what}" for recipe in RECIPES.values())
+    parser.add_argument(
+        "--recipe",
+        type=str,
+        default=None,
+        help=f"Named settings, which options that are given replace. {recipes}.",
+    )
     parser.add_argument(
         "--resume", type=str, default=None, help="Run to continue; takes no other options (but --model)."
     )
@@ -56,10 +66,11 @@ def _pretrain(config: Namespace) -> int:
     from ecgloss.models.pretrained import random_encoder
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.pretrain import pretrain
+    from ecgloss.train.recipes import RECIPES
     from ecgloss.train.run import resume_config
 
     given = _options(config)
-    resume = given.pop("resume")
+    resume, recipe = given.pop("resume"), given.pop("recipe")
     if resume is not None:
         settings = resume_config(resume)
         if is_factory(settings.model) and given["model"] != settings.model:
@@ -79,12 +90,26 @@ def _pretrain(config: Namespace) -> int:
                 random_encoder(settings.model, settings.in_channels, settings.seed, settings.window)
         except ValueError as error:
             raise UsageError(str(error)) from error
+    if recipe is not None and os.environ.get("LOCAL_RANK", "0") == "0":  # once, where several processes train
+        for sentence in RECIPES[recipe].differs:
+            print(f"{recipe}: {sentence}", file=sys.stderr)
     result = pretrain(settings, resume=resume is not None)
     if result.rank > 0:
         return 0
     _say_skipped(result.dataset)
-    print(f"{result.steps} steps; checkpoint {result.checkpoint}")
+    print(f"{counted(result.steps, 'step')}; checkpoint {result.checkpoint}")
     return 0
+
+
+def apply_recipe(options: Namespace, given: Namespace) -> None:
+    """Replace the defaults of a recipe's options; those that were given stay."""
+    from ecgloss.train.recipes import RECIPES
+
+    if options.recipe not in RECIPES:
+        raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}; got {options.recipe}")
+    for name, value in RECIPES[options.recipe].options.items():
+        if name not in given:
+            options[name] = value
 
 
 def refuse_empty(options: Namespace) -> None:
@@ -116,7 +141,7 @@ def _embed(config: Namespace) -> int:
 
     from ecgloss.data.opening import open_dataset
     from ecgloss.data.preprocess import Preprocessing
-    from ecgloss.evaluate.embed import embed, rows_with_leads, write_embeddings
+    from ecgloss.evaluate.embed import embed, lead_to_embed, rows_with_leads, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
 
     if Path(config.out).is_dir():
@@ -132,14 +157,16 @@ def _embed(config: Namespace) -> int:
         **_source_options(config).for_opening(),
     )
     _say_notes(dataset)
-    lead = config.lead or "I"
+    lead, chosen = lead_to_embed(dataset, config.lead) if leads is None else ("I", "")
+    if chosen:
+        print(chosen, file=sys.stderr)
     rows, left_out = rows_with_leads(dataset, np.arange(len(dataset)), lead, leads)
     embeddings = embed(model, dataset, lead=lead, leads=leads, seconds=card.seconds, rows=rows, device=config.device)
     write_embeddings(config.out, dataset, embeddings, rows.tolist())
     _say_skipped(dataset)
     if left_out:
         print(left_out, file=sys.stderr)
-    print(f"{len(embeddings)} embeddings of width {embeddings.shape[1]}: {config.out}")
+    print(f"{counted(len(embeddings), 'embedding')} of width {embeddings.shape[1]}: {config.out}")
     return 0
 
 
@@ -226,7 +253,7 @@ def _cache(config: Namespace) -> int:
     convert(source, out, preprocessing=preprocessing, units=units, source_rate=rate)
     dataset = EcgDataset(out)
     _say_skipped(dataset)
-    print(f"{len(dataset)} recordings: {out}")
+    print(f"{counted(len(dataset), 'recording')}: {out}")
     return 0
 
 
@@ -268,7 +295,7 @@ def _features(config: Namespace) -> int:
     _say_skipped(dataset)
     for reason, count in found.failures().most_common():
         print(f"{reason}: in {count} of {len(found)} recordings", file=sys.stderr)
-    print(f"{len(feature_table())} features of {len(found)} recordings: {out}")
+    print(f"{len(feature_table())} features of {counted(len(found), 'recording')}: {out}")
     return 0
 
 
@@ -341,7 +368,9 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
     """The options that embed and evaluate share."""
     parser.add_argument("--checkpoint", type=str, required=True, help="Run (its newest checkpoint) or one checkpoint.")
     parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
-    parser.add_argument("--lead", type=str, default=None, help='Lead to embed (default: I), or "all" for the mean.')
+    parser.add_argument(
+        "--lead", type=str, default=None, help='Lead to embed (default: I, or the commonest), or "all".'
+    )
     _add_source_options(parser)
     parser.add_argument("--model", type=str, default=None, help="The encoder, where it is a package.module:factory.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)

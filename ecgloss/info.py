@@ -11,6 +11,7 @@ import torch
 
 import ecgloss
 from ecgloss._extras import install_command
+from ecgloss._words import counted
 from ecgloss.engine.availability import describe_extension
 
 EXTRAS = {
@@ -19,6 +20,8 @@ EXTRAS = {
     "features": ("neurokit2",),
     "eval": ("sklearn", "scipy", "matplotlib"),
     "train": ("lightning_fabric", "safetensors", "jsonargparse", "yaml"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
 }
 
 
@@ -43,7 +46,7 @@ def describe() -> str:
 
 def _devices() -> list[str]:
     """Processors and accelerators torch can use."""
-    found = [f"cpu ({os.cpu_count()} cores, {torch.get_num_threads()} torch threads)"]
+    found = [f"cpu ({counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'torch thread')})"]
     found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")

@@ -46,10 +46,11 @@ class Schedule:
     def at(self, epoch: int, step: int) -> float:
         """The learning rate of a step (from 0) of an epoch (from 0)."""
         done, length = self._cycle(epoch)
-        cosine = 1.0 if self.kind == "constant" else (1 + math.cos(math.pi * done / length)) / 2
+        rate = self.lr
+        if self.kind != "constant":
+            rate = self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done / length)) / 2
         rising = round(self.warmup_epochs * self.steps)
-        share = min(1.0, (epoch * self.steps + step + 1) / rising) if rising else 1.0
-        return share * (self.min_lr + (self.lr - self.min_lr) * cosine)
+        return rate * min(1.0, (epoch * self.steps + step + 1) / rising) if rising else rate
 
     def note(self) -> str | None:
         """A sentence if the run ends inside a cosine cycle, with what to do about it; else None.

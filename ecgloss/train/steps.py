@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Terms, Training
-from ecgloss.train.views import ViewBatch, ViewBatches
+from ecgloss.train.views import ViewBatch, ViewBatches, WindowBatch, WindowBatches
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Step:
     """What one step of the optimiser learns from.
 
     Attributes:
-        batches: Its batches, this process's part.
+        batches: Its batches on the device, this process's part.
         waited: Seconds in which the model waited for them.
     """
 
@@ -48,26 +48,29 @@ class EpochSteps:
     """
 
     def __init__(self, views: ViewBatches, fabric: Fabric, config: PretrainConfig, first: int = 0) -> None:
+        self.views, self.device = views, fabric.device
         self.per_step = min(config.accumulate, len(views))
         self.count = len(views) // self.per_step
         if first > self.count:
             raise ValueError(f"the checkpoint stands at step {first} of an epoch with {self.count}: it is damaged")
-        self.loader = DataLoader(
-            views,
+        self.loader: DataLoader[ViewBatch | WindowBatch] = DataLoader(
+            views if self.device.type == "cpu" else WindowBatches(views),  # a device makes its views itself
             batch_size=None,
             sampler=range(first * self.per_step, self.count * self.per_step),
             num_workers=config.workers,
-            pin_memory=fabric.device.type == "cuda",  # else the host waits for every copy
+            pin_memory=self.device.type == "cuda",  # else the host waits for every copy
         )
 
     def __iter__(self) -> Iterator[Step]:
         batches: list[ViewBatch] = []
-        waiting = time.perf_counter()
+        waited, waiting = 0.0, time.perf_counter()
         for batch in self.loader:
-            batches.append(batch)
+            waited += time.perf_counter() - waiting
+            batches.append(self.views.augment(batch.to(self.device)) if isinstance(batch, WindowBatch) else batch)
             if len(batches) == self.per_step:
-                yield Step(batches, time.perf_counter() - waiting)
-                batches, waiting = [], time.perf_counter()
+                yield Step(batches, waited)
+                batches, waited = [], 0.0
+            waiting = time.perf_counter()
 
 
 def backward(fabric: Fabric, wrapped: nn.Module, step: Step) -> Terms:
@@ -76,7 +79,7 @@ def backward(fabric: Fabric, wrapped: nn.Module, step: Step) -> Terms:
     Every batch has its own negatives: several small batches are not one large batch.
 
     Args:
-        fabric: Moves batches to the device.
+        fabric: For precision and several devices.
         wrapped: The :class:`~ecgloss.train.methods.Training`, as Fabric has set it up.
         step: The batches.
 
@@ -87,7 +90,7 @@ def backward(fabric: Fabric, wrapped: nn.Module, step: Step) -> Terms:
     count, losses, parts = len(step.batches), [], []
     for i, batch in enumerate(step.batches, start=1):
         with fabric.no_backward_sync(wrapped, enabled=i < count):  # type: ignore[arg-type]
-            terms: Terms = wrapped(*(fabric.to_device(x) for x in batch.tensors()))
+            terms: Terms = wrapped(*batch.tensors())
             fabric.backward(terms.loss / count if count > 1 else terms.loss)
         losses.append(terms.loss.detach())
         parts.append(terms.parts)
@@ -99,10 +102,9 @@ def backward(fabric: Fabric, wrapped: nn.Module, step: Step) -> Terms:
 
 def monitors(training: Training, terms: Terms, step: Step) -> dict[str, Tensor]:
     """What :func:`ecgloss.monitor` says of the last batch of a step, under names that begin with ``monitor_``."""
-    rows = step.batches[-1].rows.to(training.side.risk.device, non_blocking=True)
     if terms.pair is None:
         return {}
-    found = training.method.monitor(*terms.pair, training.side.rows(rows))
+    found = training.method.monitor(*terms.pair, training.side.rows(step.batches[-1].rows))
     return {f"monitor_{name}": value for name, value in found.items()}
 
 
@@ -115,7 +117,7 @@ def validation_loss(fabric: Fabric, wrapped: nn.Module, views: ViewBatches, conf
     training = {module: module.training for module in wrapped.modules()}
     wrapped.eval()
     steps = EpochSteps(views, fabric, replace(config, accumulate=1))
-    losses = [wrapped(*(fabric.to_device(x) for x in batch.tensors())).loss for step in steps for batch in step.batches]
+    losses = [wrapped(*batch.tensors()).loss for step in steps for batch in step.batches]
     for module, mode in training.items():
         module.training = mode
     return float(fabric.broadcast(torch.stack(losses).mean().item()))

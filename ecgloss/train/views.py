@@ -47,12 +47,6 @@ class ViewBatch:
         parts = (self.view1, self.view2, self.rows)
         return parts if self.beats is None else (*parts, self.beats)
 
-    def pin_memory(self) -> ViewBatch:
-        """The same in memory from which a GPU copies without the host: PyTorch's loader calls it."""
-        beats = None if self.beats is None else Beats(*(x.pin_memory() for x in self.beats))
-        view1, view2, rows = (x.pin_memory() for x in (self.view1, self.view2, self.rows))
-        return ViewBatch(view1, view2, rows, self.leads1, self.leads2, beats)
-
 
 @dataclass(frozen=True)
 class WindowBatch:
@@ -77,6 +71,12 @@ class WindowBatch:
         marks = self.marks and BeatMarks(*(x.to(device, non_blocking=True) for x in self.marks))
         rows = self.rows.to(device, non_blocking=True)
         return replace(self, windows=self.windows.to(device), rows=rows, marks=marks)
+
+    def pin_memory(self) -> WindowBatch:
+        """The same in memory from which a GPU copies without the host waiting: PyTorch's loader calls it."""
+        marks = self.marks and BeatMarks(*(x.pin_memory() for x in self.marks))
+        windows = self.windows._replace(x=self.windows.x.pin_memory())
+        return replace(self, windows=windows, rows=self.rows.pin_memory(), marks=marks)
 
 
 class ViewBatches(Dataset[ViewBatch]):

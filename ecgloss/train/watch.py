@@ -46,10 +46,10 @@ class Watch:
 
     def epoch_ends(self, step: int, loss: float, min_delta: float) -> None:
         """Count the watched loss of an epoch that ended with ``step``, and begin the next one."""
-        loss = math.inf if math.isnan(loss) else loss
-        if self.best_loss is None or loss < self.best_loss:
+        finite = math.isfinite(loss)
+        if finite and (self.best_loss is None or loss < self.best_loss):
             self.best_loss, self.best_step = loss, step
-        if self.reference is None or loss < self.reference - min_delta:
+        if finite and (self.reference is None or loss < self.reference - min_delta):
             self.reference, self.waited = loss, 0
         else:
             self.waited += 1
