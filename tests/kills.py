@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ecgloss.cli import main
 from ecgloss.models.pretrained import checkpoints, load_encoder
 from ecgloss.train.methods import METHODS
 
+SAID = Path(tempfile.gettempdir()) / f"ecgloss-kills-{os.getpid()}.txt"  # by the last command
 SMALL = ["--sampling_rate", "100", "--seconds", "3", "--batch_size", "8", "--accelerator", "cpu", "--epochs", "2"]
 SMALL += ["--checkpoint_steps", "1", "--queue", "32", "--validate", "false"]
 
@@ -36,9 +38,9 @@ def start(words: list[str]) -> int:
     if child == 0:
         code = 99
         try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+            said = os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
             torch.set_num_threads(1)
             code = main(words)
         finally:
@@ -71,7 +73,7 @@ def pretraining(method: str, kills: int, folder: Path, draw: random.Random) -> i
         goes_on = (out / "config.json").is_file()
         command = ["pretrain", "--resume", str(out)] if goes_on else [*words, "--out", str(out)]
         code, _ = run(command, None if k == kills else draw.uniform(0.2, 1.0) * seconds)
-        assert code in (0, -signal.SIGKILL), f"{method} ends with {code} after {killed} kills"
+        assert code in (0, -signal.SIGKILL), f"{method} ends with {code}: {SAID.read_text()}"
         killed += code != 0
         check_whole(out)
     ours, theirs = (weights(folder / method / name) for name in ("killed", "whole"))
@@ -121,7 +123,6 @@ def kill_all(folder: Path, kills: int, methods: list[str], seed: int = 0) -> dic
 
 if __name__ == "__main__":
     began = time.monotonic()
-    result = kill_all(
-        Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 25, ["simclr", *(set(METHODS) - {"simclr"})]
-    )
+    methods = ["simclr", *(method for method in METHODS if method != "simclr")]
+    result = kill_all(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 25, methods)
     print(result, f"{sum(result.values())} kills, {time.monotonic() - began:.0f} s")
