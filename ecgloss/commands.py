@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss._file_errors import FileError
 from ecgloss._words import counted
 from ecgloss.run_files import belongs_to_a_run
 from ecgloss.usage import UsageError
@@ -93,7 +94,11 @@ def _pretrain(config: Namespace) -> int:
     if recipe is not None and os.environ.get("LOCAL_RANK", "0") == "0":  # once, where several processes train
         for sentence in RECIPES[recipe].differs:
             print(f"{recipe}: {sentence}", file=sys.stderr)
-    result = pretrain(settings, resume=resume is not None)
+    try:
+        result = pretrain(settings, resume=resume is not None)
+    except FileError as error:
+        then = f", then continue with --resume {settings.out}" if (Path(settings.out) / "config.json").is_file() else ""
+        raise FileError(error.errno, f"{error}{then}") from error
     if result.rank > 0:
         return 0
     _say_skipped(result.dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from ecgloss.engine.normalise import unit_rows, without_autocast
 from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.pairs import RiskWeights
 
-_ENTRIES = 2**18  # of a block of similarities: 1 MiB in fp32
+_ENTRIES = 2**18  # of a block of similarities: 1 MiB in fp32, which fits in a core's cache
+_ENTRIES_ON_A_DEVICE = 2**22  # 16 MiB: few launches
 
 
 class Monitor(NamedTuple):
@@ -103,7 +105,7 @@ def monitor(
         x = torch.cat([unit_rows(z1)[0], unit_rows(z2)[0]])
         top1, top5, positive, negative, uniformity = _of_pairs(x)
         alignment = (x[: len(z1)] - x[len(z1) :]).square().sum(1).mean()
-        effective = x.new_tensor(len(x) - 2.0) if risk is None else _effective(risk, missing, options, n_attributes)
+        effective = x.new_full((), len(x) - 2.0) if risk is None else _effective(risk, missing, options, n_attributes)
     return Monitor(top1, top5, positive, negative, alignment, uniformity, effective.to(x.dtype))
 
 
@@ -128,7 +130,7 @@ def _of_pairs(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         s[here, partner] = 0
         negative[rows] = s.sum(1)
     views = spread.view(2, batch)
-    uniformity = (torch.logsumexp(views, dim=1) - x.new_tensor(float(batch * (batch - 1))).log()).mean()
+    uniformity = torch.logsumexp(views, dim=1).mean() - math.log(batch * (batch - 1))
     top1, top5 = ((nearer < k).to(x.dtype).mean() for k in (1, 5))
     return top1, top5, positive.mean(), negative.sum() / (n * (n - 2)), uniformity
 
@@ -156,7 +158,7 @@ def _effective(risk: Tensor, missing: Tensor | None, options: ClefOptions, n_att
 
 
 def _blocks(n: int, device: torch.device) -> Iterator[Tensor]:
-    """Row numbers in blocks that hold some 2^18 entries of n columns, and at least 32 rows."""
-    size = max(32, _ENTRIES // n)
+    """Row numbers in blocks of n columns: of a bounded number of entries, or 32 rows if that is more."""
+    size = max(32, (_ENTRIES if device.type == "cpu" else _ENTRIES_ON_A_DEVICE) // n)
     for start in range(0, n, size):
         yield torch.arange(start, min(start + size, n), device=device)

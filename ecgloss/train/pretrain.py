@@ -99,12 +99,14 @@ def _train(run: Prepared, config: PretrainConfig, fabric: Fabric, stop: StopRequ
     wrapped, wrapped_optimizer = fabric.setup(training, optimizer)
     log = StepLog(folder, config, position.step, watch, writes=fabric.is_global_zero)
     for note in run.notes if shown else ():
-        tqdm.write(f"{config.loss}: {note}", file=sys.stderr)
+        say(config, note)
 
     step = position.step
     stop.wait()
     for epoch in range(position.epoch, config.epochs):
         if watch.stops(config.patience):
+            if shown:
+                say(config, f"stopped after {epoch} epochs: {watch.waited} without an improvement of the loss")
             break
         first = position.batch if epoch == position.epoch else 0
         steps = EpochSteps(run.views(epoch, fabric), fabric, config, first)
@@ -137,19 +139,24 @@ def _train(run: Prepared, config: PretrainConfig, fabric: Fabric, stop: StopRequ
                 log.add_to_last(validation_loss=validation_loss(fabric, wrapped, run.validation_views(fabric), config))
             due = last or stop or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if log.is_due(step) or due:
-                bar.set_postfix(log.read())  # the host waits for the device; a loss that is not finite ends the run
+                # Only here does the host wait for the device. A loss that is not finite ends the run.
+                bar.set_postfix(log.read())
             if last:
-                watch.epoch_ends(step, fabric.broadcast(log.watched_loss), config.min_delta)  # all stop at once
+                watch.epoch_ends(step, fabric.broadcast(log.watched_loss), config.min_delta)
             if due:
                 refuse_diverged(step, vars(config), model, method)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
-                card = training_card(
-                    config, run.dataset, len(run.train), model, method, reached, log.loss, run.risks.about
-                )
+                data = run.dataset, len(run.train)
+                card = training_card(config, *data, model, method, reached, log.loss, run.risks.about)
                 keep = config.keep_checkpoints
                 save_checkpoint(folder, model, method, optimizer, card, reached, keep, run.trained_on, watch)
             stop.leave(f"saved step {step}; continue with: ecgloss pretrain --resume {folder}")
     log.close()
     fabric.barrier()
     return Result(folder, checkpoints(folder)[-1], step, log.loss, run.dataset, fabric.global_rank)
+
+
+def say(config: PretrainConfig, sentence: str) -> None:
+    """Write a sentence to standard error, above the progress bar."""
+    tqdm.write(f"{config.loss}: {sentence}", file=sys.stderr)
