@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -14,7 +14,6 @@ from torch.optim import AdamW
 from tqdm import tqdm
 
 from ecgloss._signals import StopRequest, stop_when_asked
-from ecgloss.data.dataset import EcgDataset
 from ecgloss.models.encoder import name_of
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.card import training_card
@@ -24,30 +23,10 @@ from ecgloss.train.divergence import refuse_diverged
 from ecgloss.train.lock import only_one
 from ecgloss.train.methods import Training
 from ecgloss.train.prepare import Prepared, prepare
+from ecgloss.train.result import Result
 from ecgloss.train.step_log import StepLog
 from ecgloss.train.steps import EpochSteps, backward, clip, monitors, validation_loss
 from ecgloss.train.watch import Watch
-
-
-@dataclass(frozen=True)
-class Result:
-    """Outcome of a run.
-
-    Attributes:
-        run: Its folder.
-        checkpoint: The last checkpoint; the best one is ``load_encoder(run / "best")``.
-        steps: Steps done in all.
-        loss: Loss of the last step of this call (NaN if there was nothing left to do).
-        dataset: The recordings.
-        rank: Number of this process among those that trained.
-    """
-
-    run: Path
-    checkpoint: Path
-    steps: int
-    loss: float
-    dataset: EcgDataset
-    rank: int = 0
 
 
 def pretrain(
