@@ -172,7 +172,7 @@ def test_physioclr_has_the_same_losses_on_one_and_on_two_processes(tmp_path):
         "1",
         "--log_steps",
         "1",
-    ]  # the length of the gradient and the monitors are compared as well
+    ]  # gradient lengths and monitors are compared too
     runs = [train_by_command(tmp_path, "physioclr", devices, *words) for devices in (2, 1)]  # 2 compute the features
     lines = [read_json_lines(run / "metrics.jsonl") for run in runs]
     assert len(lines[0]) == len(lines[1]) > 2
