@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss._file_errors import FileError
 from ecgloss._words import counted
+from ecgloss.run_files import belongs_to_a_run
+from ecgloss.usage import UsageError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -19,10 +22,6 @@ DATA_HELP = (
 )
 CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
 REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
-
-
-class UsageError(Exception):
-    """The command line is invalid; exit code 2."""
 
 
 def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
@@ -98,7 +97,11 @@ def _pretrain(config: Namespace) -> int:
     if recipe is not None and os.environ.get("LOCAL_RANK", "0") == "0":  # once, where several processes train
         for sentence in RECIPES[recipe].differs:
             print(f"{recipe}: {sentence}", file=sys.stderr)
-    result = pretrain(settings, resume=resume is not None)
+    try:
+        result = pretrain(settings, resume=resume is not None)
+    except FileError as error:
+        then = f", then continue with --resume {settings.out}" if (Path(settings.out) / "config.json").is_file() else ""
+        raise FileError(error.errno, f"{error}{then}") from error
     if result.rank > 0:
         return 0
     _say_skipped(result.dataset)
@@ -117,17 +120,17 @@ def apply_recipe(options: Namespace, given: Namespace) -> None:
             options[name] = value
 
 
-def refuse_options_of_a_resumed_run(given: Namespace) -> None:
-    """A resumed run keeps the options it was started with; silently ignoring new ones would mislead."""
-    if set(given.keys()) - {"resume", "debug", "model"}:
-        raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
-
-
 def refuse_empty(options: Namespace) -> None:
     """Refuse empty paths: an unset shell variable must not stand for the current folder."""
     for name in ("data", "out", "checkpoint", "resume", "table", "split"):
         if options.get(name) == "":
             raise UsageError(f"--{name} is empty")
+
+
+def _refuse_run_file(out: str | None) -> None:
+    """Refuse to write over what belongs to a run."""
+    if out is not None and belongs_to_a_run(out):
+        raise UsageError(f"--out {out} belongs to a training run, which would be damaged; choose another name")
 
 
 def _embed_parser(jsonargparse: Any) -> ArgumentParser:
@@ -149,9 +152,10 @@ def _embed(config: Namespace) -> int:
     from ecgloss.evaluate.embed import embed, lead_to_embed, rows_with_leads, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
 
-    _check_device(config.device)
     if Path(config.out).is_dir():
         raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(config.out)
+    _check_device(config.device)
     model, card = load_encoder(config.checkpoint, config.model)
     leads = several_leads(card, config.lead)
     dataset = open_dataset(
@@ -203,6 +207,8 @@ def _evaluate(config: Namespace) -> int:
         raise UsageError(f"--seed must be at least 0; got {config.seed}")
     if config.out is not None and Path(config.out).is_file():
         raise UsageError(f"--out {config.out} is a file; give the name of a folder")
+    if config.out is not None:
+        _refuse_run_file(str(Path(config.out) / "results.json"))
     _check_device(config.device)
     evaluation = evaluate_linear(
         config.checkpoint,
@@ -217,12 +223,15 @@ def _evaluate(config: Namespace) -> int:
         device=config.device,
         source=_source_options(config),
     )
+    report = None
+    if config.out is not None:  # on disk before they are printed
+        evaluation.save(Path(config.out) / "results.json")
+        report = evaluation_report(Path(config.out) / "report.html", evaluation)
     _say_notes(evaluation.dataset)
     print(evaluation)
     _say_skipped(evaluation.dataset)
-    if config.out is not None:
-        evaluation.save(Path(config.out) / "results.json")
-        print(f"report: {evaluation_report(Path(config.out) / 'report.html', evaluation)}")
+    if report is not None:
+        print(f"report: {report}")
     return 0
 
 
@@ -281,6 +290,7 @@ def _features(config: Namespace) -> int:
     signals = _signal_options(options)
     if Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(out)
     if workers < 0:
         raise UsageError(f"--workers must be at least 0; got {workers}")
     preprocessing = _preprocessing(options)

@@ -165,10 +165,10 @@ def _check(config: Namespace) -> int:
         print(note, file=sys.stderr)
     features = simple_features(physiology_of(dataset, lead=config.lead, workers=config.workers))
     found = check_risk(dataset, joined, features, seed=config.seed, **_score_options(config))
+    if config.out is not None:  # on disk before it is printed
+        write_json(config.out, found.to_json())
     for line in found.sentences():
         print(line)
-    if config.out is not None:
-        write_json(config.out, found.to_json())
     return 0
 
 

@@ -182,7 +182,12 @@ def _open(
 
 def _cache_root(cache_dir: str | Path | None) -> Path:
     """Where converted caches are kept."""
-    return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    try:
+        return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    except RuntimeError as error:  # this user has no home folder
+        raise ValueError(
+            "there is no home folder for converted caches; name one with --cache or $ECGLOSS_CACHE"
+        ) from error
 
 
 def _converted(

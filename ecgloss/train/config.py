@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from ecgloss._value_types import check_values
 from ecgloss.data.augment import Augmentation
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import STANDARD_LEADS, normalise_lead
+from ecgloss.models.card_check import LONGEST_S, MOST_LEADS
 from ecgloss.models.registry import check_model
 from ecgloss.train.metadata import BEFORE, MetadataOptions
 from ecgloss.train.methods import METHODS, MethodOptions
@@ -44,6 +46,10 @@ _LATER = {
     "log_steps",
     "logger",
 }  # options that a config.json may lack
+
+# More is a typing error, or a damaged file, and would take any amount of memory or time.
+MOST = {"in_channels": MOST_LEADS, "seconds": LONGEST_S, "workers": 1024, "devices": 10_000, "queue": 2**26}
+MOST |= {"epochs": 10**9, "restart_epochs": 10**9, "restart_factor": 1000, "lr": 1e30}
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,9 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63; got {self.seed}")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}; got {getattr(self, name):,}")
         positive = {"lr": self.lr, "temperature": self.tau, "seconds": self.seconds}
         for name, value in positive.items():
             if not value > 0:
@@ -312,6 +321,7 @@ class PretrainConfig(ExecutionOptions, InputOptions, MethodOptions, TrainingOpti
         odd -= {f.name for f in fields(MethodOptions)} | _LATER
         if odd:
             raise ValueError(f"missing or unknown options: {', '.join(sorted(odd))}")
+        check_values(cls, content)
         content = {name: _tuples(value) for name, value in content.items()}
         for group in fields(cls):
             if group.name in content and is_dataclass(group.default_factory):  # options such as clef.alpha

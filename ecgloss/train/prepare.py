@@ -20,6 +20,7 @@ from ecgloss.data.splits import Split
 from ecgloss.models.encoder import Encoder, as_encoder, build_from
 from ecgloss.models.pretrained import random_encoder
 from ecgloss.physiology.marks import WaveMarks
+from ecgloss.train.cautions import cautions
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Method, build_method
 from ecgloss.train.risks import RunRisk, refuse_unknown, run_risk
@@ -130,6 +131,7 @@ def prepare(
     if method.compares_risk and saved is None:
         refuse_unknown(config, risks, train)
     notes = dataset.notes + about_split + left_out + (risks.notes if method.compares_risk else [])
+    notes += cautions(config, dataset, train, risks.risk if method.compares_risk else None)
     notes += method.check(config, side.rows(torch.from_numpy(train)), gaps) + about_validation + _about_steps(config)
     begin(run, split, config, resume)
     marks = waves.marks if waves else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -12,38 +13,20 @@ from torch import nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from ecgloss.data.dataset import EcgDataset
+from ecgloss._signals import StopRequest, stop_when_asked
 from ecgloss.models.encoder import name_of
 from ecgloss.models.pretrained import checkpoints
 from ecgloss.train.card import training_card
 from ecgloss.train.checkpoint import Position, load_checkpoint, load_watch, save_checkpoint
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.divergence import refuse_diverged
+from ecgloss.train.lock import only_one
 from ecgloss.train.methods import Training
-from ecgloss.train.prepare import prepare
+from ecgloss.train.prepare import Prepared, prepare
+from ecgloss.train.result import Result
 from ecgloss.train.step_log import StepLog
-from ecgloss.train.steps import EpochSteps, backward, clip, monitors, refuse_diverged, validation_loss
+from ecgloss.train.steps import EpochSteps, backward, clip, monitors, validation_loss
 from ecgloss.train.watch import Watch
-
-
-@dataclass(frozen=True)
-class Result:
-    """Outcome of a run.
-
-    Attributes:
-        run: Its folder.
-        checkpoint: The last checkpoint; the best one is ``load_encoder(run / "best")``.
-        steps: Steps done in all.
-        loss: Loss of the last step of this call (NaN if there was nothing left to do).
-        dataset: The recordings.
-        rank: Number of this process among those that trained.
-    """
-
-    run: Path
-    checkpoint: Path
-    steps: int
-    loss: float
-    dataset: EcgDataset
-    rank: int = 0
 
 
 def pretrain(
@@ -69,14 +52,22 @@ def pretrain(
     Raises:
         ValueError: if the data or the encoder cannot be used, the run exists already or, to resume, does not.
         FloatingPointError: if the loss or a weight is not finite.
+        FileError: if a file cannot be written; what was saved before is kept.
+        Stopped: after SIGTERM or SIGHUP, when the step is done and saved.
     """
     if encoder is not None:
         config = replace(config, model=name_of(encoder))
-    folder = Path(config.out)
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
-    shown = progress and fabric.is_global_zero
-    run = prepare(config, fabric, encoder=encoder, resume=resume, progress=progress)
+    alone = only_one(Path(config.out)) if fabric.is_global_zero else nullcontext()
+    with alone, stop_when_asked() as stop:
+        run = prepare(config, fabric, encoder=encoder, resume=resume, progress=progress)
+        return _train(run, config, fabric, stop, shown=progress and fabric.is_global_zero)
+
+
+def _train(run: Prepared, config: PretrainConfig, fabric: Fabric, stop: StopRequest, *, shown: bool) -> Result:
+    """The steps, in a folder that no other process writes to."""
+    folder = Path(config.out)
     model, method = run.model, run.method
     training = Training(model, method, run.side.to(fabric.device))
     trained = [parameter for parameter in training.parameters() if parameter.requires_grad]
@@ -90,6 +81,7 @@ def pretrain(
         say(config, note)
 
     step = position.step
+    stop.wait()
     for epoch in range(position.epoch, config.epochs):
         if watch.stops(config.patience):
             if shown:
@@ -124,20 +116,21 @@ def pretrain(
             log.add(step, epoch, values, lr, recordings=fabric.world_size * batches.recordings, waited=batches.waited)
             if last and len(run.validation):
                 log.add_to_last(validation_loss=validation_loss(fabric, wrapped, run.validation_views(fabric), config))
-            due = last or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
+            due = last or stop or (config.checkpoint_steps > 0 and step % config.checkpoint_steps == 0)
             if log.is_due(step) or due:
                 # Only here does the host wait for the device. A loss that is not finite ends the run.
                 bar.set_postfix(log.read())
             if last:
                 watch.epoch_ends(step, fabric.broadcast(log.watched_loss), config.min_delta)
             if due:
-                refuse_diverged(training, step)
+                refuse_diverged(step, vars(config), model, method)
             if due and fabric.is_global_zero:
                 reached = Position(step, epoch + 1, 0) if last else Position(step, epoch, k + 1)
                 data = run.dataset, len(run.train)
                 card = training_card(config, *data, model, method, reached, log.loss, run.risks.about)
                 keep = config.keep_checkpoints
                 save_checkpoint(folder, model, method, optimizer, card, reached, keep, run.trained_on, watch)
+            stop.leave(f"saved step {step}; continue with: ecgloss pretrain --resume {folder}")
     log.close()
     fabric.barrier()
     return Result(folder, checkpoints(folder)[-1], step, log.loss, run.dataset, fabric.global_rank)

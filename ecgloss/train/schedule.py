@@ -57,7 +57,7 @@ class Schedule:
 
         Example:
             >>> Schedule("restarts", lr=1e-4, min_lr=1e-6, epochs=100, steps=1).note()
-            'the learning rate ends inside a cosine cycle, at 7.3e-05 after 30 of its 80 epochs: --epochs 70 or 150 end with a cycle, --schedule cosine has one for all epochs'
+            'the learning rate ends inside a cosine cycle, at 7.1e-05 after 30 of its 80 epochs: --epochs 70 or 150 end with a cycle, --schedule cosine has one for all epochs'
         """  # noqa: E501
         if self.kind != "restarts":
             return None

@@ -15,6 +15,7 @@ from torch import Tensor
 from ecgloss._files import read_json_lines
 from ecgloss.train.checkpoint import METRICS, MetricsLog
 from ecgloss.train.config import PretrainConfig
+from ecgloss.train.divergence import refuse_not_finite
 from ecgloss.train.loggers import open_logger
 from ecgloss.train.watch import Watch
 
@@ -38,6 +39,7 @@ class StepLog:
 
     def __init__(self, run: Path, config: PretrainConfig, step: int, watch: Watch, *, writes: bool) -> None:
         self.every, self.watch, self.loss = config.log_steps, watch, math.nan
+        self._options = vars(config)
         self._by_validation = config.watch == "validation"
         self._validation_loss: float | None = None
         self._waiting: list[dict[str, Any]] = []
@@ -99,8 +101,7 @@ class StepLog:
         }
         for line in lines:
             self.loss = line["loss"]
-            if not math.isfinite(self.loss):
-                raise FloatingPointError(f"the loss is {self.loss} at step {line['step']}; the last checkpoint is kept")
+            refuse_not_finite(self.loss, line["step"], self._options)
             self.watch.step_ends(self.loss)
             self._write({**line, **pace})
         self._waiting = []

@@ -51,6 +51,8 @@ class EpochSteps:
         self.views, self.device = views, fabric.device
         self.per_step = min(config.accumulate, len(views))
         self.count = len(views) // self.per_step
+        if first > self.count:
+            raise ValueError(f"the checkpoint stands at step {first} of an epoch with {self.count}: it is damaged")
         self.loader: DataLoader[ViewBatch | WindowBatch] = DataLoader(
             views if self.device.type == "cpu" else WindowBatches(views),  # a device makes its views itself
             batch_size=None,
@@ -126,13 +128,3 @@ def clip(fabric: Fabric, wrapped: nn.Module, optimizer: Optimizer, norm: float) 
     found = fabric.clip_gradients(wrapped, optimizer, max_norm=norm, error_if_nonfinite=False)
     assert found is not None
     return found.detach()
-
-
-def refuse_diverged(module: nn.Module, step: int) -> None:
-    """Refuse weights that are not finite, as a step whose loss was finite may leave them.
-
-    Raises:
-        FloatingPointError: says after which step.
-    """
-    if not bool(torch.stack([torch.isfinite(x).all() for x in module.parameters()]).all()):
-        raise FloatingPointError(f"weights are not finite after step {step}; the last checkpoint is kept")

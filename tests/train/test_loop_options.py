@@ -343,8 +343,8 @@ def test_what_has_diverged_is_never_the_newest_checkpoint(config, where, monkeyp
         return terms
 
     monkeypatch.setattr(loop, "backward", poisoned)
-    said = "the loss is nan at step 6" if where == "loss" else "weights are not finite after step 6"
-    with pytest.raises(FloatingPointError, match=f"{said}.*checkpoint is kept"):
+    said = "the loss is nan at step 6" if where == "loss" else "the encoder holds NaN or infinity after step 6"
+    with pytest.raises(FloatingPointError, match=f"{said}.*newest checkpoint is from before.*--lr below"):
         pretrain(config, progress=False)
     newest = checkpoints(config.out)[-1]
     assert newest.name == "step-00000004"
