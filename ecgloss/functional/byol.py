@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ecgloss import _validate
-from ecgloss.engine.normalise import normalise
+from ecgloss.engine.matched_rows import row_distances
 from ecgloss.functional.rows import check_reduction, reduce_rows
 
 
@@ -41,8 +41,5 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
         raise ValueError(f"z must have the shape and device of p, {expected}; got {got}")
     check_reduction(reduction, weight, (len(p),), p)
     with torch.autocast(p.device.type, enabled=False):
-        units = normalise(p), normalise(z.detach())
-        # |u - v|^2 keeps the digits that 2 - 2 cos loses where they agree; a row of zeros (cosine 0) is 1 short of it.
-        empty = ((~unit.detach().any(1)).to(unit.dtype) for unit in units)
-        rows = sum(empty, (units[0] - units[1]).square().sum(1))
+        rows = row_distances(p, z.detach())
         return reduce_rows(rows, None, weight, reduction, rows).loss

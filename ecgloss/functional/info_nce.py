@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
-from ecgloss.engine.normalise import normalise
+from ecgloss.engine.matched_rows import row_cosines
 from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows, single_positive
 from ecgloss.pairs import Layout, RiskWeights, Rule, UniformPairs, risk_pairs
@@ -192,8 +192,7 @@ def _queue_rule(
 def _with_positive(stats: PairStats, q: Tensor, k: Tensor, temperature: float | Tensor) -> PairStats:
     """Statistics of the queue's negatives, with the key as the positive of its query."""
     with torch.autocast(q.device.type, enabled=False):
-        unit = normalise(q)
-        cosine = (unit * normalise(k.detach())).sum(1).to(stats.negative_lse.dtype)
+        cosine = row_cosines(q, k.detach()).squeeze(1).to(stats.negative_lse.dtype)
         if isinstance(temperature, Tensor):
             temperature = temperature.to(device=cosine.device, dtype=cosine.dtype)
         positive = cosine / temperature

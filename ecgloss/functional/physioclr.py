@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine import pair_stats
-from ecgloss.engine.normalise import normalise
+from ecgloss.engine.matched_rows import row_cosines
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows
 from ecgloss.functional.supcon import POSITIVES, check_labels
 from ecgloss.pairs import Rule, feature_pairs, label_pairs
@@ -111,8 +111,7 @@ def physioclr(
 def _partners(h: Tensor, others: list[Tensor], temperature: float | Tensor, dtype: torch.dtype) -> Tensor:
     """s of each anchor with its own partners, (B, P)."""
     with torch.autocast(h.device.type, enabled=False):
-        units = [normalise(x) for x in (h, *others)]
-        cosines = torch.stack([(units[0] * unit).sum(1) for unit in units[1:]], 1).to(dtype)
+        cosines = row_cosines(h, *others).to(dtype)
         if isinstance(temperature, Tensor):
             temperature = temperature.to(device=cosines.device, dtype=dtype)
         return cosines / temperature
