@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # since torch 2.7
 _PLAIN = (Tensor, torch.nn.Parameter)
 _in_torch_func = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
@@ -18,6 +19,14 @@ def needs_definition() -> bool:
     They differentiate what plain torch does, and know no kernels: losses are then computed by their definition.
     """
     return not is_compiling() and (forward_ad._current_level >= 0 or _in_torch_func())
+
+
+def needs_plain_torch() -> bool:
+    """Whether an autograd.Function of ours would not be understood: as above, or by torch.export.
+
+    torch.export (strict) keeps the forward of such a function and forgets its gradient; ops it keeps as they are.
+    """
+    return _is_exporting() or needs_definition()
 
 
 def differentiates_forward() -> bool:
@@ -36,6 +45,15 @@ def is_watched() -> bool:
 def has_values(x: Tensor) -> bool:
     """Whether x holds numbers that may be read: not where tensors are watched, nor of a tensor of another class."""
     return type(x) in _PLAIN and not is_watched()
+
+
+def refuse_recomputation(what: str) -> None:
+    """Raise in a backward pass, where torch.utils.checkpoint computes a forward pass a second time."""
+    if not is_compiling() and torch._C._current_graph_task_id() != -1:
+        raise RuntimeError(
+            f"{what} writes to its queue in every forward pass, and torch.utils.checkpoint repeats the pass; checkpoint "
+            "the encoder alone and call the loss outside"
+        )
 
 
 def refuse_tracing() -> None:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ecgloss._transforms import needs_definition
 from ecgloss.engine import reference
 from ecgloss.engine.alignment import alignment_from_sums
-from ecgloss.engine.higher_order import differentiable_gradients
+from ecgloss.engine.higher_order import differentiable_gradients, needs_graph
 from ecgloss.engine.normalise import without_autocast
 from ecgloss.engine.stats import PairStats, without_empty
 from ecgloss.pairs import Layout, Relations, Rule, is_weighted
@@ -105,7 +104,7 @@ class _RowStatistics(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, columns, tau, positive_lse, negative_lse, low, high, ties, origin, *_ = ctx.saved_tensors
         with without_autocast(q.device.type):
-            if torch.is_grad_enabled() or needs_definition():
+            if needs_graph(*grads):
                 definition = functools.partial(_definition, rule=ctx.rule, alignment=ctx.alignment, origin=origin)
                 inputs = q, None if ctx.square else columns, tau
                 gradients = differentiable_gradients(definition, inputs, ctx.needs_input_grad[:3], grads)
@@ -137,7 +136,7 @@ def _definition(
     s = q @ (q if k is None else k).T
     if origin is None:
         return *stats.rows, s.new_zeros(()), s.new_zeros(())
-    sums = _alignment_sums(s, rule, torch.arange(len(s), device=s.device), origin)
+    sums = _alignment_sums(s, rule, torch.arange(s.shape[0], device=s.device), origin)
     return *stats.rows, s.amin(), s.amax(), *sums.unbind()
 
 

@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as torch_f
 from torch import Tensor
 
-from ecgloss._transforms import needs_definition
-from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, saved_inputs
+from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
 from ecgloss.engine.normalise import through_sphere, unit_rows, without_autocast
 from ecgloss.engine.reference import columns_of, embedding_statistics
 from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start, without_empty
@@ -98,14 +97,14 @@ class _Dense(torch.autograd.Function):
         ctx.save_for_backward(q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *inputs, *extremes)
         ctx.problem = problem
         ctx.may_be_empty = may_be_empty(rule.layout, relations)
-        ctx.sizes = (len(first), None if second is None else len(second), k is None)
+        ctx.sizes = (first.shape[0], None if second is None else second.shape[0], k is None)
         ctx.dtypes = (first.dtype, q.dtype if k is None else k.dtype)
         return loss, contrastive, aligned, s_positive, lse
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        if torch.is_grad_enabled() or needs_definition():
+        if needs_graph(*grads):
             inputs = (*saved_inputs(ctx, saved[10:13]), saved[4])
             definition = functools.partial(_definition, problem=ctx.problem)
             return *differentiable_gradients(definition, inputs, ctx.needs_input_grad[:4], grads), None
@@ -147,7 +146,7 @@ def _gradients(
     *_, positive = columns_of(ctx.problem.rule.layout, q.device)
     assert positive is not None
     by_contrastive = _sum(g_loss, weights[0], g_contrastive)
-    share = torch.zeros_like(lse) if by_contrastive is None else torch.sigmoid(margin) * (by_contrastive / len(lse))
+    share = torch.zeros_like(lse) if by_contrastive is None else torch.sigmoid(margin) * (by_contrastive / lse.shape[0])
     negative = share if g_lse is None else share + g_lse
     if ctx.may_be_empty:
         lse = without_empty(lse)

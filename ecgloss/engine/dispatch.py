@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ecgloss._transforms import needs_definition
+from ecgloss._transforms import needs_definition, needs_plain_torch
 from ecgloss._validate import FLOATS, check_option
 from ecgloss.engine import availability, chunked, dense, extension, ops, reference
 from ecgloss.engine.normalise import without_autocast
@@ -85,7 +85,7 @@ def checked_pair_stats(
 ) -> PairStats:
     """:func:`pair_stats` of embeddings that the caller has checked; rows of ``first`` and then of ``second``."""
     name = select_backend(backend, first.device, first.dtype, rule)
-    if needs_definition():
+    if needs_definition() or (name not in ("cpp", "triton") and needs_plain_torch()):
         name = "reference"
     if name in ("cpp", "triton"):  # normalise by themselves, in one pass with all else
         return ops.pair_stats(name, first, second, k, temperature, rule, alignment, term_weights)

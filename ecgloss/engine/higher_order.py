@@ -15,10 +15,22 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ecgloss._transforms import needs_definition
+
 OVERWRITTEN = (
     "one of the tensors that an ecgloss loss was computed from has been modified by an inplace operation, and a second "
     "derivative needs it as it was; pass a copy (x.clone()) to the loss"
 )
+
+
+def needs_graph(*grads: Tensor | None) -> bool:
+    """Whether a backward pass must be plain torch: its result is differentiated, or its gradients are no numbers."""
+    if torch.is_grad_enabled() or needs_definition():
+        return True
+    return not is_compiling() and any(_is_batched(g) for g in grads if g is not None)  # is_grads_batched=True
+
+
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def differentiable_gradients(

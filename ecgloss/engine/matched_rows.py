@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss._transforms import needs_definition
-from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, saved_inputs
+from ecgloss._transforms import needs_plain_torch
+from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
 from ecgloss.engine.normalise import least_norm, normalise, through_sphere, unit_rows, without_autocast
 
 
@@ -27,7 +27,7 @@ def row_cosines(z: Tensor, *others: Tensor) -> Tensor:
         tensor([[0.7071, 1.0000],
                 [0.7071, 1.0000]])
     """
-    if needs_definition():
+    if needs_plain_torch():
         return _cosines(z, *others)
     cosines: Tensor = _RowCosines.apply(z, *others)
     return cosines
@@ -46,7 +46,7 @@ def row_distances(p: Tensor, z: Tensor) -> Tensor:
         >>> row_distances(torch.eye(2), torch.ones(2, 2).flip(0))
         tensor([0.5858, 0.5858])
     """
-    if needs_definition():
+    if needs_plain_torch():
         return _distances(p, z)
     distances: Tensor = _RowDistances.apply(p, z)
     return distances
@@ -67,7 +67,7 @@ class _RowCosines(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         unit, norm, *inputs = ctx.saved_tensors
         wanted, others = ctx.needs_input_grad, range(1, len(ctx.dtypes))
-        if torch.is_grad_enabled() or needs_definition():
+        if needs_graph(g):
             inputs = saved_inputs(ctx, inputs)
             return tuple(differentiable_gradients(lambda *x: (_cosines(*x),), inputs, wanted, (g,)))
         columns = (g,) if len(others) == 1 else g.split(1, 1)
@@ -95,7 +95,7 @@ class _RowDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None]:
         unit, norm, difference, *inputs = ctx.saved_tensors
-        if torch.is_grad_enabled() or needs_definition():
+        if needs_graph(g):
             inputs = saved_inputs(ctx, inputs)
             return differentiable_gradients(lambda *x: (_distances(*x),), inputs, (True, False), (g,))[0], None
         # -2 v, of which 2 (u - v) is the part along the sphere, with more digits.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss._transforms import needs_definition
+from ecgloss._transforms import needs_plain_torch
 from ecgloss.pairs.weight_matrix import wide_dtype
 
 
@@ -26,7 +26,7 @@ def normalise(z: Tensor) -> Tensor:
     Returns:
         (N, D) in fp32 (fp64 for fp64).
     """
-    if needs_definition():
+    if needs_plain_torch():
         return _definition(z)
     unit: Tensor = _Normalise.apply(z)[0]
     return unit
@@ -34,7 +34,7 @@ def normalise(z: Tensor) -> Tensor:
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager[Any]:
     """No autocast for what follows; no context at all where there is none, which saves 10 microseconds."""
-    if torch.is_autocast_enabled(device_type):
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss._transforms import is_watched, needs_definition
+from ecgloss._transforms import is_watched
 from ecgloss.engine import availability
-from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, saved_inputs
+from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
 from ecgloss.engine.reference import embedding_statistics
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Rule
@@ -154,7 +154,7 @@ class _PairStats(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         wanted, tensors = ctx.needs_input_grad[:4], ctx.saved_tensors
-        if torch.is_grad_enabled() or needs_definition():
+        if needs_graph(*grads):
             n, _, m, _ = ctx.sizes
             side, inputs = Side(*tensors[3 : 3 + SIDE]), saved_inputs(ctx, tensors[3 + SIDE :])
             definition = functools.partial(_definition, side=side, problem=ctx.problem, n_rows=n, n_columns=m)

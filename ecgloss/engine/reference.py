@@ -60,7 +60,7 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
         stretch, start = stretch_and_start(alignment, low, high)
         scaled = stretch * (similarities - start)
     target = 1 - rule.weight(rows, q.dtype)
-    return PairStats(statistics, alignment=torch.nn.functional.mse_loss(scaled, target))
+    return PairStats(statistics, alignment=(scaled - target).square().mean())
 
 
 def embedding_statistics(

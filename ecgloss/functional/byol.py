@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine.matched_rows import row_distances
+from ecgloss.engine.normalise import without_autocast
 from ecgloss.functional.rows import check_reduction, reduce_rows
 
 
@@ -39,7 +39,7 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
     if p.shape != z.shape or p.device != z.device:
         expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (p, z))
         raise ValueError(f"z must have the shape and device of p, {expected}; got {got}")
-    check_reduction(reduction, weight, (len(p),), p)
-    with torch.autocast(p.device.type, enabled=False):
+    check_reduction(reduction, weight, (p.shape[0],), p)
+    with without_autocast(p.device.type):
         rows = row_distances(p, z.detach())
         return reduce_rows(rows, None, weight, reduction, rows).loss
