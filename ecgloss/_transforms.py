@@ -51,8 +51,8 @@ def refuse_recomputation(what: str) -> None:
     """Raise in a backward pass, where torch.utils.checkpoint computes a forward pass a second time."""
     if not is_compiling() and torch._C._current_graph_task_id() != -1:
         raise RuntimeError(
-            f"{what} writes to its queue in every forward pass, and torch.utils.checkpoint repeats the pass; checkpoint "
-            "the encoder alone and call the loss outside"
+            f"{what} writes to its queue in every forward pass, and torch.utils.checkpoint repeats the pass; "
+            "checkpoint the encoder alone and call the loss outside"
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ecgloss._transforms import needs_plain_torch
 from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
-from ecgloss.engine.normalise import least_norm, normalise, through_sphere, unit_rows, without_autocast
+from ecgloss.engine.normalise import least_norm, normalise, through_sphere, unit_rows
 
 
 def row_cosines(z: Tensor, *others: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def row_cosines(z: Tensor, *others: Tensor) -> Tensor:
         tensor([[0.7071, 1.0000],
                 [0.7071, 1.0000]])
     """
-    if needs_plain_torch():
+    if needs_plain_torch() or not torch.is_grad_enabled():
         return _cosines(z, *others)
     cosines: Tensor = _RowCosines.apply(z, *others)
     return cosines
@@ -46,7 +46,7 @@ def row_distances(p: Tensor, z: Tensor) -> Tensor:
         >>> row_distances(torch.eye(2), torch.ones(2, 2).flip(0))
         tensor([0.5858, 0.5858])
     """
-    if needs_plain_torch():
+    if needs_plain_torch() or not torch.is_grad_enabled():
         return _distances(p, z)
     distances: Tensor = _RowDistances.apply(p, z)
     return distances
@@ -55,20 +55,19 @@ def row_distances(p: Tensor, z: Tensor) -> Tensor:
 class _RowCosines(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *embeddings: Tensor) -> Tensor:
-        unit, norm = _unit_sides(embeddings)
-        ctx.save_for_backward(unit, norm, *inputs_to_save(ctx, *embeddings))
+        (u, *others), norms = zip(*map(unit_rows, embeddings))
+        ctx.save_for_backward(u, *others, *norms, *inputs_to_save(ctx, *embeddings))
         ctx.dtypes = [x.dtype for x in embeddings]
-        u, *others = unit.unbind()
         if len(others) == 1:
             return (u * others[0]).sum(1, keepdim=True)
         return torch.stack([(u * other).sum(1) for other in others], 1)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        unit, norm, *inputs = ctx.saved_tensors
-        wanted, others = ctx.needs_input_grad, range(1, len(ctx.dtypes))
+        saved, n = ctx.saved_tensors, len(ctx.dtypes)
+        wanted, others, unit, norm = ctx.needs_input_grad, range(1, n), saved[:n], saved[n : 2 * n]
         if needs_graph(g):
-            inputs = saved_inputs(ctx, inputs)
+            inputs = saved_inputs(ctx, saved[2 * n :])
             return tuple(differentiable_gradients(lambda *x: (_cosines(*x),), inputs, wanted, (g,)))
         columns = (g,) if len(others) == 1 else g.split(1, 1)
         gradients: list[Tensor | None] = [None] * len(wanted)
@@ -86,46 +85,39 @@ class _RowCosines(torch.autograd.Function):
 class _RowDistances(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, z: Tensor) -> Tensor:
-        unit, norm = _unit_sides((p, z))
-        difference = unit[0] - unit[1]
-        ctx.save_for_backward(unit, norm, difference, *inputs_to_save(ctx, p, z))
+        (u, p_norm), (v, z_norm) = unit_rows(p), unit_rows(z)
+        difference = u - v
+        ctx.save_for_backward(u, v, p_norm, difference, *inputs_to_save(ctx, p, z))
         ctx.dtype = p.dtype
-        return difference.square().sum(1) + _shortfall(norm)
+        return difference.square().sum(1) + _shortfall(torch.cat([p_norm, z_norm], 1))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None]:
-        unit, norm, difference, *inputs = ctx.saved_tensors
+        u, v, norm, difference, *inputs = ctx.saved_tensors
         if needs_graph(g):
             inputs = saved_inputs(ctx, inputs)
             return differentiable_gradients(lambda *x: (_distances(*x),), inputs, (True, False), (g,))[0], None
         # -2 v, of which 2 (u - v) is the part along the sphere, with more digits.
-        du = torch.where(norm[0] < least_norm(), -unit[1], difference) * (2 * g)[:, None]
-        return through_sphere(du, unit[0], norm[0], ctx.dtype), None
+        du = torch.where(norm < least_norm(), -v, difference) * (2 * g)[:, None]
+        return through_sphere(du, u, norm, ctx.dtype), None
 
 
-def _unit_sides(embeddings: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Unit rows (sides, N, D) and norms (sides, N, 1) of matrices of one shape, in few calls for small batches."""
-    return unit_rows(torch.stack(embeddings))
-
-
-def _shortfall(norm: Tensor) -> Tensor:
-    """Sum over sides of 1 - |u|^2 of unit rows whose embeddings have norms (sides, N, 1), (N,): 0 from the least on."""
-    return (1 - (norm / least_norm()).square()).clamp(min=0).sum(0)[:, 0]
+def _shortfall(norms: Tensor) -> Tensor:
+    """Sum of 1 - |u|^2 of unit rows whose embeddings have these norms (N, 2), (N,): 0 from the least norm on."""
+    return (1 - (norms / least_norm()).square()).clamp(min=0).sum(1)
 
 
 def _cosines(z: Tensor, *others: Tensor) -> Tensor:
     """:func:`row_cosines` in plain torch."""
-    with without_autocast(z.device.type):
-        unit = normalise(z)
-        return torch.stack([(unit * normalise(other)).sum(1) for other in others], 1)
+    unit = normalise(z)
+    return torch.stack([(unit * normalise(other)).sum(1) for other in others], 1)
 
 
 def _distances(p: Tensor, z: Tensor) -> Tensor:
     """:func:`row_distances` in plain torch."""
-    with without_autocast(p.device.type):
-        u, v = normalise(p), normalise(z)
-        short = [torch.where(_is_short(x), 1 - unit.square().sum(1), 0.0) for x, unit in ((p, u), (z, v))]
-        return (u - v).square().sum(1) + short[0] + short[1]
+    u, v = normalise(p), normalise(z)
+    short = [torch.where(_is_short(x), 1 - unit.square().sum(1), 0.0) for x, unit in ((p, u), (z, v))]
+    return (u - v).square().sum(1) + short[0] + short[1]
 
 
 def _is_short(z: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine.matched_rows import row_distances
-from ecgloss.engine.normalise import without_autocast
 from ecgloss.functional.rows import check_reduction, reduce_rows
 
 
@@ -40,6 +39,5 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
         expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (p, z))
         raise ValueError(f"z must have the shape and device of p, {expected}; got {got}")
     check_reduction(reduction, weight, (p.shape[0],), p)
-    with without_autocast(p.device.type):
-        rows = row_distances(p, z.detach())
-        return reduce_rows(rows, None, weight, reduction, rows).loss
+    rows = row_distances(p, z.detach())
+    return reduce_rows(rows, None, weight, reduction, rows).loss

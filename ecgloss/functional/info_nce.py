@@ -8,7 +8,6 @@ from torch import Tensor
 from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
 from ecgloss.engine.matched_rows import row_cosines
-from ecgloss.engine.normalise import without_autocast
 from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows, single_positive
 from ecgloss.pairs import Layout, RiskWeights, Rule, UniformPairs, risk_pairs
@@ -192,9 +191,8 @@ def _queue_rule(
 
 def _with_positive(stats: PairStats, q: Tensor, k: Tensor, temperature: float | Tensor) -> PairStats:
     """Statistics of the queue's negatives, with the key as the positive of its query."""
-    with without_autocast(q.device.type):
-        cosine = row_cosines(q, k.detach()).squeeze(1).to(stats.negative_lse.dtype)
-        if isinstance(temperature, Tensor):
-            temperature = temperature.to(device=cosine.device, dtype=cosine.dtype)
-        positive = cosine / temperature
+    cosine = row_cosines(q, k.detach()).squeeze(1).to(stats.negative_lse.dtype)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.to(device=cosine.device, dtype=cosine.dtype)
+    positive = cosine / temperature
     return PairStats((positive, positive, torch.ones_like(positive), stats.negative_lse))

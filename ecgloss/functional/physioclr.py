@@ -8,7 +8,6 @@ from torch import Tensor
 from ecgloss import _validate
 from ecgloss.engine import pair_stats
 from ecgloss.engine.matched_rows import row_cosines
-from ecgloss.engine.normalise import without_autocast
 from ecgloss.functional.rows import RowTerms, check_reduction, log_add, reduce_rows
 from ecgloss.functional.supcon import POSITIVES, check_labels
 from ecgloss.pairs import Rule, feature_pairs, label_pairs
@@ -111,11 +110,10 @@ def physioclr(
 
 def _partners(h: Tensor, others: list[Tensor], temperature: float | Tensor, dtype: torch.dtype) -> Tensor:
     """s of each anchor with its own partners, (B, P)."""
-    with without_autocast(h.device.type):
-        cosines = row_cosines(h, *others).to(dtype)
-        if isinstance(temperature, Tensor):
-            temperature = temperature.to(device=cosines.device, dtype=dtype)
-        return cosines / temperature
+    cosines = row_cosines(h, *others).to(dtype)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.to(device=cosines.device, dtype=dtype)
+    return cosines / temperature
 
 
 def physioclr_pairs(

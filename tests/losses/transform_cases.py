@@ -178,7 +178,7 @@ def batched_gradients(cell: Cell) -> Pairs:
 def fake_mode(cell: Cell) -> Pairs:
     """Shapes without numbers; a real call afterwards finds nothing left behind."""
     known = cell.side
-    with FakeTensorMode() as mode:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fakes = [mode.from_tensor(x).requires_grad_() for x in cell.point]
         fake_side = Side(*(mode.from_tensor(x) for x in vars(known).values()))
         loss = cell(*fakes, side=fake_side)
@@ -401,9 +401,9 @@ TRANSFORMS: dict[str, Transform] = {
         "`checkpoint(use_reentrant=True)`", lambda cell: recomputed(cell, True), "`MoCoLoss` raises: leave it outside"
     ),
     "overwritten": Transform(
-        "labels, risks, ... overwritten before `backward()`",
+        "labels, risks, metadata, ... overwritten before `backward()`",
         overwritten_side,
-        "right values, or torch's error about an inplace operation: pass a copy",
+        "or torch's own error about an inplace operation: pass a copy (`labels.clone()`)",
     ),
     "norms": Transform("rows of norm 0, 1e-13, 1e19 to 1e25", short_and_long_rows, "z / max(\\|z\\|, 1e-12)"),
     "one sample": Transform(
@@ -432,3 +432,18 @@ COMPILERS: dict[str, Transform] = {
         "`torch.export(strict=True)`, dynamic batch", lambda cell: exported(cell, True), **EXPORT
     ),
 }
+
+
+def table() -> str:
+    """The section `Transforms` of docs/losses.md: a row per transform, for all losses and backends."""
+    lines = ["| transform | result | how, or what to do |", "|---|---|---|"]
+    for transform in (*TRANSFORMS.values(), *COMPILERS.values()):
+        result = "right values"
+        if transform.error is not None:
+            result = "an error" if transform.only is None else "right values, or an error"
+        lines.append(f"| {transform.title} | {result} | {transform.how} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
