@@ -2,7 +2,9 @@
 
 Besides, as in other work on contrastive learning of ECGs: shifts in time and random amplitudes, both off by default.
 
-All are batched, pure (the input is never changed) and draw from a generator that the caller passes.
+All are batched and pure: the input is never changed. What is random comes from ``draws``: a generator on the device of
+the signals, or uniform numbers that were drawn before, :func:`draw_augmentation`. With the latter, loaders draw and any
+device augments, with the same result; what is chosen is then known on the CPU, and nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from ecgloss.data.draws import Draws, uniform
 from ecgloss.data.noise import MAKERS
+from ecgloss.data.noise_bank import DRAWS as NOISE_DRAWS
 from ecgloss.data.noise_bank import from_bank
 
 NONE = "none"
 NOISES = (NONE, *MAKERS)
 CLEF_NOISES = (NONE, "motion", "electrode", "baseline", "mixture")
+_SCALE, _SHIFT, _MASK = 1, 1, 3  # numbers per row
+DRAWS = _SCALE + _SHIFT + 1 + NOISE_DRAWS + _MASK  #: Uniform numbers that :func:`augment` takes for every row.
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,32 @@ class Augmentation:
             raise ValueError(f"mask_fraction must satisfy 0 <= shortest <= longest <= 1; got {self.mask_fraction}")
 
 
-def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generator: Generator) -> Tensor:
+def draw_augmentation(rows: int, generator: Generator) -> Tensor:
+    """Draw all random numbers of :func:`augment`, (DRAWS, rows), for use on any device.
+
+    Example:
+        >>> x, draws = torch.zeros(2, 500), draw_augmentation(2, torch.Generator().manual_seed(0))
+        >>> y, z = (augment(x, 100.0, Augmentation(), draws) for _ in range(2))
+        >>> torch.equal(y, z)
+        True
+    """
+    return uniform(generator, DRAWS, rows)
+
+
+def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, draws: Draws) -> Tensor:
     """Scale and shift every row, add noise, then set a run of samples to zero in some rows.
 
     Args:
         x: (B, L) signals in mV.
         sampling_rate: Hz.
         augmentation: What to do.
-        generator: Source of randomness, on the device of x.
+        draws: Source of randomness: a generator, or (DRAWS, B) uniform numbers on any device.
 
     Returns:
         (B, L), a new tensor.
 
     Raises:
-        ValueError: if x is not (B, L) or the sampling rate is not positive.
+        ValueError: if x is not (B, L), the sampling rate is not positive, or the draws have another shape.
 
     Example:
         >>> x = torch.zeros(2, 500)
@@ -88,17 +106,20 @@ def augment(x: Tensor, sampling_rate: float, augmentation: Augmentation, generat
         >>> round(float(y.square().mean().sqrt()), 3)
         0.1
     """
+    rows, _ = _shape(x)
+    sizes = (_SCALE, _SHIFT, 1 + NOISE_DRAWS, _MASK)
+    scaling, shifting, noise, masking = uniform(draws, DRAWS, rows).split(sizes)
     if augmentation.scale != (1.0, 1.0):
-        x = scale(x, augmentation.scale, generator)
+        x = scale(x, augmentation.scale, scaling)
     if augmentation.shift_s:
-        x = shift(x, round(augmentation.shift_s * sampling_rate), generator)
+        x = shift(x, round(augmentation.shift_s * sampling_rate), shifting)
     noisy = add_noise(
-        x, sampling_rate, augmentation.noises, augmentation.noise_rms, generator, folder=augmentation.noise_folder
+        x, sampling_rate, augmentation.noises, augmentation.noise_rms, noise, folder=augmentation.noise_folder
     )
-    return mask_run(noisy, augmentation.mask_probability, augmentation.mask_fraction, generator)
+    return mask_run(noisy, augmentation.mask_probability, augmentation.mask_fraction, masking)
 
 
-def scale(x: Tensor, limits: tuple[float, float], generator: Generator) -> Tensor:
+def scale(x: Tensor, limits: tuple[float, float], draws: Draws) -> Tensor:
     """Multiply every row by a factor, uniform between two limits in its logarithm.
 
     Raises:
@@ -111,11 +132,11 @@ def scale(x: Tensor, limits: tuple[float, float], generator: Generator) -> Tenso
     """
     rows, _ = _shape(x)
     low, high = limits
-    draw = torch.rand(rows, 1, generator=generator, device=x.device)
+    draw = uniform(draws, _SCALE, rows)[0, :, None].to(x.device)
     return x * (low * (high / low) ** draw).to(x.dtype)
 
 
-def shift(x: Tensor, most: int, generator: Generator) -> Tensor:
+def shift(x: Tensor, most: int, draws: Draws) -> Tensor:
     """Shift every row by up to ``most`` samples, earlier or later; zeros come in at the end.
 
     Raises:
@@ -127,7 +148,7 @@ def shift(x: Tensor, most: int, generator: Generator) -> Tensor:
         [(0.0, 1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0), (2.0, 3.0, 4.0, 5.0, 0.0)]
     """
     rows, length = _shape(x)
-    steps = torch.randint(-most, most + 1, (rows, 1), generator=generator, device=x.device)
+    steps = (uniform(draws, _SHIFT, rows)[0, :, None] * (2 * most + 1)).long().to(x.device) - most
     source = torch.arange(length, device=x.device) + steps
     inside = (source >= 0) & (source < length)
     return torch.where(inside, x.gather(1, source.clamp(0, length - 1)), torch.zeros_like(x))
@@ -138,7 +159,7 @@ def add_noise(
     sampling_rate: float,
     noises: Sequence[str],
     rms: float,
-    generator: Generator,
+    draws: Draws,
     *,
     folder: str | None = None,
 ) -> Tensor:
@@ -149,7 +170,7 @@ def add_noise(
         sampling_rate: Hz.
         noises: Names of kinds.
         rms: Of the noise, in mV.
-        generator: Source of randomness, on the device of x.
+        draws: Source of randomness.
         folder: Where recorded noise is; None: noise is simulated.
 
     Raises:
@@ -158,19 +179,20 @@ def add_noise(
     rows, length = _shape(x)
     if not sampling_rate > 0:
         raise ValueError(f"sampling_rate must be positive; got {sampling_rate} Hz")
-    chosen = torch.randint(len(noises), (rows,), generator=generator, device=x.device)
+    kinds, windows = uniform(draws, 1 + NOISE_DRAWS, rows).split((1, NOISE_DRAWS))
+    chosen = (kinds[0] * len(noises)).long()
     result = x.clone()
     for kind, name in enumerate(noises):
         if name == NONE:
             continue
         places = (chosen == kind).nonzero()[:, 0]
         if len(places):
-            noise = from_bank(name, len(places), length, sampling_rate, generator, folder).to(x.dtype)
-            result.index_add_(0, places, noise, alpha=rms)
+            noise = from_bank(name, length, sampling_rate, windows[:, places].to(x.device), folder).to(x.dtype)
+            result.index_add_(0, places.to(x.device), noise, alpha=rms)
     return result
 
 
-def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], generator: Generator) -> Tensor:
+def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], draws: Draws) -> Tensor:
     """Set one run of samples to zero in some rows; its length is uniform between the fractions of the window.
 
     Raises:
@@ -182,25 +204,26 @@ def mask_run(x: Tensor, probability: float, fraction: tuple[float, float], gener
         3
     """
     rows, length = _shape(x)
-    masked, size, place = torch.rand(3, rows, 1, generator=generator, device=x.device)
+    masked, size, place = uniform(draws, _MASK, rows)[..., None]
     low, high = fraction
     run = torch.round((low + (high - low) * size) * length)
     start = torch.floor(place * (length - run + 1))
     chosen = (masked[:, 0] < probability).nonzero()[:, 0]
+    first, end, chosen = (part.to(x.device) for part in (start[chosen], (start + run)[chosen], chosen))
     position = torch.arange(length, device=x.device)
-    inside = (position >= start[chosen]) & (position < (start + run)[chosen])
+    inside = (position >= first) & (position < end)
     result = x.clone()
     result[chosen] = x[chosen].masked_fill(inside, 0.0)
     return result
 
 
-def mask_leads(x: Tensor, probability: float, generator: Generator) -> Tensor:
+def mask_leads(x: Tensor, probability: float, draws: Draws) -> Tensor:
     """Set random leads to zero; at least one of every recording stays.
 
     Args:
         x: (B, C, L) signals.
         probability: Of each lead, in [0, 1).
-        generator: Source of randomness, on the device of x.
+        draws: Source of randomness: a generator, or (C, B) uniform numbers.
 
     Returns:
         (B, C, L), a new tensor.
@@ -211,13 +234,13 @@ def mask_leads(x: Tensor, probability: float, generator: Generator) -> Tensor:
     Example:
         >>> y = mask_leads(torch.ones(4, 12, 1), 0.5, torch.Generator().manual_seed(0))
         >>> y.sum((1, 2)).tolist()
-        [4.0, 6.0, 3.0, 7.0]
+        [3.0, 7.0, 4.0, 6.0]
     """
     if x.dim() != 3:
         raise ValueError(f"x must have shape (B, C, L); got {tuple(x.shape)}")
     if not 0 <= probability < 1:
         raise ValueError(f"probability must lie in [0, 1); got {probability}")
-    draw = torch.rand(x.shape[:2], generator=generator, device=generator.device)
+    draw = uniform(draws, x.shape[1], x.shape[0]).T.to(x.device)
     kept = (draw >= probability) | (draw == draw.amax(1, keepdim=True))
     return torch.where(kept[..., None], x, torch.zeros_like(x))
 

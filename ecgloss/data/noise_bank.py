@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from ecgloss.data.noise import MAKERS, unit_rms
 from ecgloss.data.recorded_noise import RECORDS, recorded_noise
@@ -19,47 +19,47 @@ ROWS = 128
 _SEED = 20
 _QUIET = 0.1  # a window with less of its row's root mean square holds next to nothing of the disturbance
 _PARTS = ("baseline", "electrode", "motion")  # of a mixture
+_WINDOW = 3  # numbers that choose a window: row, place, sign
+DRAWS = len(_PARTS) * (_WINDOW + 1)  #: Uniform numbers per window, enough for a mixture.
 
 
-def from_bank(
-    kind: str, rows: int, length: int, sampling_rate: float, generator: Generator, folder: str | None = None
-) -> Tensor:
+def from_bank(kind: str, length: int, sampling_rate: float, draws: Tensor, folder: str | None = None) -> Tensor:
     """Windows of noise of one kind, (rows, length), with mean square 1 per row.
 
     Args:
         kind: A name in :data:`ecgloss.data.noise.MAKERS`.
-        rows: How many.
         length: Samples of a window.
         sampling_rate: In Hz.
-        generator: Of rows, places and signs; the windows are on its device.
+        draws: (DRAWS, rows) numbers, uniform in [0, 1), that choose the windows; these are on the same device.
         folder: Where recorded noise is (bw, em, ma); None: it is simulated.
 
     Raises:
         ValueError: If the folder lacks a record.
 
     Example:
-        >>> x = from_bank("motion", 3, 500, 100.0, torch.Generator().manual_seed(0))
+        >>> x = from_bank("motion", 500, 100.0, torch.rand(DRAWS, 3))
         >>> x.shape, x.square().mean(1).round(decimals=4).tolist()
         (torch.Size([3, 500]), [1.0, 1.0, 1.0])
     """
     if kind != "mixture":
-        return _windows(kind, rows, length, sampling_rate, generator, folder)
-    parts = torch.stack([_windows(part, rows, length, sampling_rate, generator, folder) for part in _PARTS])
-    share = torch.rand(len(_PARTS), rows, 1, generator=generator, device=generator.device)
-    return unit_rms((share / share.sum(0) * parts).sum(0))
+        return _windows(kind, length, sampling_rate, draws[:_WINDOW], folder)
+    *chosen, share = draws.split(_WINDOW)
+    parts = torch.stack(
+        [_windows(part, length, sampling_rate, draw, folder) for part, draw in zip(_PARTS, chosen, strict=True)]
+    )
+    return unit_rms(((share / share.sum(0))[..., None] * parts).sum(0))
 
 
-def _windows(
-    kind: str, rows: int, length: int, sampling_rate: float, generator: Generator, folder: str | None
-) -> Tensor:
-    bank = _bank(kind, length, sampling_rate, str(generator.device), folder)
-    row, place, sign = torch.rand(3, rows, generator=generator, device=generator.device)
+def _windows(kind: str, length: int, sampling_rate: float, draws: Tensor, folder: str | None) -> Tensor:
+    bank = _bank(kind, length, sampling_rate, str(draws.device), folder)
+    row, place, sign = draws
     number, start = (row * len(bank)).long(), (place * (length + 1)).long()
     windows = bank.unfold(1, length, 1)  # (ROWS, length + 1, length), a view
     x = windows[number, start]
     if kind == "electrode" and folder is None:
         quiet = x.var(1, correction=0) < _QUIET**2  # rows have mean square 1; the first window of each holds an event
-        x = torch.where(quiet[:, None], windows[number, 0], x) if bool(quiet.any()) else x
+        if x.device.type != "cpu" or bool(quiet.any()):  # elsewhere a question would wait for the device
+            x = torch.where(quiet[:, None], windows[number, 0], x)
         x = x - x.mean(1, keepdim=True)
     return unit_rms(x).mul_(torch.where(sign < 0.5, -1.0, 1.0)[:, None])
 

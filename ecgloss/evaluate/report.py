@@ -84,7 +84,8 @@ def views_section(dataset: EcgDataset, card: EncoderCard, row: int) -> Section:
     """One recording with two augmented views, as the encoder sees them."""
     config = PretrainConfig.from_json(card.training)
     rows = np.array([row])
-    batch = ViewBatches(dataset, rows, config, epoch=0).make(torch.from_numpy(rows), generator(config.seed, "picture"))
+    batches = ViewBatches(dataset, rows, config, epoch=0)
+    batch = batches.augment(batches.draw(torch.from_numpy(rows), generator(config.seed, "picture")))
     leads = list(dict.fromkeys((batch.leads1[0], batch.leads2[0])))
     signal = torch.from_numpy(np.stack([cut(dataset.signal(row, lead), config.window) for lead in leads]))
     return Section(

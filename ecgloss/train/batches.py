@@ -32,7 +32,7 @@ def patient_batches(rows: NDArray[np.int64], patient: NDArray[np.int64], size: i
 
     Args:
         rows: (N,) recordings.
-        patient: (N,) the patient of each.
+        patient: (N,) the patient of each, as a number from 0 to N - 1.
         size: Recordings per batch; at most N are taken.
         draw: Of pairs and order.
 
@@ -42,31 +42,29 @@ def patient_batches(rows: NDArray[np.int64], patient: NDArray[np.int64], size: i
         [[0, 3], [1, 4], [2, 5]]
     """
     size = min(size, len(rows))
+    n = len(rows) // size
     order = torch.randperm(len(rows), generator=draw).numpy()
-    order = order[np.argsort(patient[order], kind="stable")]  # of each patient, in a random order
-    same = patient[order]
+    key = np.sort(patient[order] * len(rows) + np.arange(len(rows)))  # much faster than a stable argsort
+    order = order[key % len(rows)]  # recordings of a patient side by side, in a random order
+    same = key // len(rows)
     first = np.flatnonzero(np.r_[True, same[1:] != same[:-1]])
-    place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
-    start = np.flatnonzero(place % 2 == 0)
-    bounds = [*start.tolist(), len(order)]
-    ordered = rows[order].tolist()
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    waiting: list[list[int]] = []  # pairs that came when one place was left
-    for k in torch.randperm(len(start), generator=draw).tolist():
-        group = ordered[bounds[k] : bounds[k + 1]]
-        if len(batch) + len(group) > size:
-            waiting.append(group)
-            continue
-        batch += group
-        while len(batch) == size or (waiting and len(batch) + 2 <= size):
-            if len(batch) == size:
-                batches.append(batch)
-                batch = []
-            if waiting and size >= 2:
-                batch += waiting.pop()
-    rest = [*batch, *(row for pair in waiting for row in pair)]
-    while len(rest) >= size:
-        batches.append(rest[:size])
-        rest = rest[size:]
-    return torch.tensor(batches, dtype=torch.int64).reshape(-1, size)
+    count = np.diff(np.r_[first, len(order)])
+    place, of = np.arange(len(order)) - np.repeat(first, count), np.repeat(count, count)
+    begins = (place % 2 == 0) & (place + 1 < of)
+    pairs = _shuffled(np.stack([order[begins], order[np.flatnonzero(begins) + 1]], 1), draw)
+    alone = _shuffled(order[(place % 2 == 0) & (place + 1 == of)], draw)
+
+    # Batches of an odd size end with one recording alone; all else comes in twos, of one patient where there are such.
+    ends = n if size % 2 else 0
+    parted = max(0, -(-(ends - len(alone)) // 2))
+    alone, pairs = np.r_[alone, pairs[:parted].ravel()], pairs[parted:]
+    others = alone[ends:]
+    twos = np.concatenate([pairs, others[: len(others) // 2 * 2].reshape(-1, 2)])
+    batches = _shuffled(twos, draw)[: n * (size // 2)].reshape(n, -1)
+    return torch.from_numpy(rows[np.concatenate([batches, alone[:ends].reshape(n, -1)], 1)])
+
+
+def _shuffled(x: NDArray[np.int64], draw: Generator) -> NDArray[np.int64]:
+    """The same rows in a random order."""
+    order: NDArray[np.int64] = torch.randperm(len(x), generator=draw).numpy()
+    return x[order]

@@ -1,4 +1,4 @@
-"""Views for PhysioCLR: beats shuffled in the second view, a neighbouring segment, and what is to be reconstructed."""
+"""Windows for PhysioCLR: beats shuffled in the second view, a neighbouring segment, and what is to be reconstructed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ecgloss.data.augment import augment, mask_leads
 from ecgloss.data.dataset import EcgDataset
-from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.window import cut, normalise
+from ecgloss.data.window import cut
 from ecgloss.physiology.beats import shuffle_beats
 from ecgloss.physiology.marks import WaveMarks
 from ecgloss.train.config import PretrainConfig
@@ -37,12 +35,12 @@ class Beats(NamedTuple):
     unchanged: Tensor
 
 
-class BeatViews(NamedTuple):
-    """Two views (B, C, L), and the rest."""
+class BeatMarks(NamedTuple):
+    """The part of :class:`Beats` that is known before views are made."""
 
-    view1: Tensor
-    view2: Tensor
-    beats: Beats
+    waves: Tensor
+    has_neighbour: Tensor
+    unchanged: Tensor
 
 
 class Segments(NamedTuple):
@@ -71,41 +69,41 @@ def segments(lengths: list[int], window: int, neighbours: bool, draw: Generator)
     return Segments(starts, beside)
 
 
-def beat_views(
+def beat_windows(
     dataset: EcgDataset,
     marks: WaveMarks,
     config: PretrainConfig,
     rows: list[int],
     leads: tuple[Leads, Leads],
     draw: Generator,
-) -> BeatViews:
-    """Make the views of some recordings.
+) -> tuple[Tensor, BeatMarks]:
+    """Cut the windows of some recordings, and shuffle beats.
 
     Args:
         dataset: Where the signals are.
         marks: Their R peaks and waves.
-        config: Window, augmentation, and the options of PhysioCLR.
+        config: Window and the options of PhysioCLR.
         rows: B positions in the dataset.
-        leads: Of the first and of the second view, as many for every recording.
+        leads: Of the first and of the second window, as many for every recording.
         draw: Source of all randomness.
 
     Returns:
-        The views: the second one shows the same window, with its beats shuffled if ``config.physioclr.shuffle``.
+        (3, B, C, L) in mV: a window, the same one with its beats shuffled if ``config.physioclr.shuffle``, and the
+        segment beside it; and what is known of them.
     """
     length = config.window
     signals = [_signals(dataset, rows, names) for names in leads]
     found = segments([x.shape[-1] for x in signals[0]], length, config.physioclr.has_neighbours, draw)
-    raw1, raw2 = (_windows(x, found.starts, length) for x in signals)
+    first, second = (_windows(x, found.starts, length) for x in signals)
     beside = _windows(signals[0], found.beside, length)
     peaks = [marks.r_peaks(i, start) for i, start in zip(rows, found.starts)]
-    shuffled, unchanged = raw2, torch.zeros(len(rows), dtype=torch.bool)
+    unchanged = torch.zeros(len(rows), dtype=torch.bool)
     if config.physioclr.shuffle:
-        result = shuffle_beats(raw2, peaks, draw)
-        shuffled, unchanged = result.x, (result.source == torch.arange(length)).all(1)
-    view1, view2, neighbour = (_view(x, config, dataset.preprocessing, draw) for x in (raw1, shuffled, beside))
+        result = shuffle_beats(second, peaks, draw)
+        second, unchanged = result.x, (result.source == torch.arange(length)).all(1)
     waves = torch.stack([marks.mask(i, start, length) for i, start in zip(rows, found.starts)])
     known = torch.tensor([start >= 0 for start in found.beside])
-    return BeatViews(view1, view2, Beats(normalise(raw1, dataset.preprocessing), waves, neighbour, known, unchanged))
+    return torch.stack([first, second, beside]), BeatMarks(waves, known, unchanged)
 
 
 def _signals(dataset: EcgDataset, rows: list[int], leads: Leads) -> list[np.ndarray]:
@@ -119,11 +117,3 @@ def _windows(signals: list[np.ndarray], starts: list[int], length: int) -> Tenso
         np.zeros((len(x), length), np.float32) if at < 0 else cut(x[:, at:], length) for x, at in zip(signals, starts)
     ]
     return torch.from_numpy(np.stack(windows))
-
-
-def _view(x: Tensor, config: PretrainConfig, preprocessing: Preprocessing, draw: Generator) -> Tensor:
-    """Noise and masks for every lead, normalisation, and leads set to zero where a view has several."""
-    noisy = augment(x.flatten(0, 1), config.sampling_rate, config.augmentation, draw)
-    view = normalise(noisy, preprocessing).reshape(x.shape)
-    masked = config.augmentation.lead_mask_probability
-    return mask_leads(view, masked, draw) if masked and x.shape[1] > 1 else view

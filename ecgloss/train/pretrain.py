@@ -30,7 +30,7 @@ from ecgloss.train.methods import Training, build_method
 from ecgloss.train.risks import refuse_unknown, run_risk
 from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
 from ecgloss.train.side_information import side_information
-from ecgloss.train.views import ViewBatches
+from ecgloss.train.views import ViewBatches, WindowBatch, WindowBatches
 from ecgloss.train.waves import waves_of
 
 
@@ -141,8 +141,9 @@ def pretrain(
             together=method.brings_patients_together(config),
             marks=waves.marks if waves else None,
         )
+        source = batches if fabric.device.type == "cpu" else WindowBatches(batches)  # a device makes its views itself
         first = position.batch if epoch == position.epoch else 0
-        loader = DataLoader(batches, batch_size=None, sampler=range(first, len(batches)), num_workers=config.workers)
+        loader = DataLoader(source, batch_size=None, sampler=range(first, len(batches)), num_workers=config.workers)
         bar = tqdm(
             loader,
             desc=f"{config.loss} {epoch + 1}/{config.epochs}",
@@ -154,8 +155,8 @@ def pretrain(
         clock = time.perf_counter()
         for k, batch in enumerate(bar, start=first):
             arrived = time.perf_counter()
-            parts_of_batch = (batch.view1, batch.view2, batch.rows, batch.beats)
-            terms = step_loss(*(fabric.to_device(x) for x in parts_of_batch if x is not None))
+            views = batches.augment(batch.to(fabric.device)) if isinstance(batch, WindowBatch) else batch
+            terms = step_loss(views.view1, views.view2, views.rows, *([views.beats] if views.beats else []))
             loss = terms.loss.item()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss} at step {step + 1}; the last checkpoint is kept")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from ecgloss.data.augment import augment, mask_leads, shared_lead_choice
+from ecgloss.data.augment import shared_lead_choice
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.window import cut, normalise
 from ecgloss.physiology.marks import WaveMarks
 from ecgloss.train.batches import patient_batches, random_batches
-from ecgloss.train.beat_views import Beats, Leads, beat_views
+from ecgloss.train.beat_views import BeatMarks, Beats, Leads, beat_windows
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.seeds import generator
+from ecgloss.train.windows import Windows, augmented, draw_windows, joined
 
 _CHUNK = 16  # recordings whose views share a generator: processes make no more than a chunk too much at either end
 
@@ -40,6 +41,31 @@ class ViewBatch:
     leads1: list[str]
     leads2: list[str]
     beats: Beats | None = None
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """What loaders make of a batch: :meth:`ViewBatches.augment` makes the views, on any device.
+
+    Attributes:
+        windows: Two windows of every recording; for PhysioCLR also the segment beside the first one.
+        rows: (B,) positions of the recordings in the dataset.
+        leads1: Lead of each first window; the first one where windows have several.
+        leads2: Lead of each second window.
+        marks: What is known of the beats, for PhysioCLR; None for other methods.
+    """
+
+    windows: Windows
+    rows: Tensor
+    leads1: list[str]
+    leads2: list[str]
+    marks: BeatMarks | None = None
+
+    def to(self, device: torch.device) -> WindowBatch:
+        """The same batch on a device."""
+        marks = self.marks and BeatMarks(*(x.to(device, non_blocking=True) for x in self.marks))
+        rows = self.rows.to(device, non_blocking=True)
+        return replace(self, windows=self.windows.to(device), rows=rows, marks=marks)
 
 
 class ViewBatches(Dataset[ViewBatch]):
@@ -89,6 +115,10 @@ class ViewBatches(Dataset[ViewBatch]):
 
     def __getitem__(self, k: int) -> ViewBatch:
         """Batch k, this rank's part."""
+        return self.augment(self.windows(k))
+
+    def windows(self, k: int) -> WindowBatch:
+        """Batch k, this rank's part, before its views are made."""
         if not 0 <= k < len(self):
             raise IndexError(k)
         size = self.batches.shape[1]
@@ -96,80 +126,82 @@ class ViewBatches(Dataset[ViewBatch]):
         parts = []
         for start in range(first // _CHUNK * _CHUNK, last, _CHUNK):
             rows = self.batches[k][start : start + _CHUNK]
-            made = self.make(rows, generator(self.config.seed, "views", self.epoch, k, start))
-            parts.append(_part(made, slice(max(first - start, 0), last - start)))
+            drawn = self.draw(rows, generator(self.config.seed, "views", self.epoch, k, start))
+            parts.append(_part(drawn, slice(max(first - start, 0), last - start)))
         return _joined(parts)
 
-    def make(self, rows: Tensor, draw: torch.Generator) -> ViewBatch:
-        """Two views of the given recordings, with randomness from ``draw``."""
-        indices = rows.tolist()
+    def augment(self, batch: WindowBatch) -> ViewBatch:
+        """The views of a batch of windows, made on its device."""
+        windows, preprocessing = batch.windows, self.dataset.preprocessing
+        views = augmented(windows, self.config.sampling_rate, self.config.augmentation, preprocessing)
+        beats = None
+        if batch.marks is not None:
+            beats = Beats(normalise(windows.x[0], preprocessing), neighbour=views[2], **batch.marks._asdict())
+        return ViewBatch(views[0], views[1], batch.rows, batch.leads1, batch.leads2, beats)
+
+    def draw(self, rows: Tensor, draw: Generator) -> WindowBatch:
+        """Windows of the given recordings, with all randomness of their views from ``draw``."""
+        leads1, leads2 = self._leads(rows.tolist(), draw)
+        first, second = ([names[0] for names in leads] for leads in (leads1, leads2))
         if self.marks is not None:
-            return self._make_with_beats(self.marks, rows, draw)
-        if self.config.input_leads is not None:
-            return self._make_with_leads(self.config.input_leads, rows, draw)
-        leads1, leads2 = self._random_leads(indices, draw)
-        places = torch.rand(2, len(indices), generator=draw)
+            x, marks = beat_windows(self.dataset, self.marks, self.config, rows.tolist(), (leads1, leads2), draw)
+            return WindowBatch(draw_windows(x, draw), rows, first, second, marks)
+        places = torch.rand(2, len(rows), generator=draw)
         if self.config.windows == "same":
             places[1] = places[0]
-        views = []
-        for leads, place in zip((leads1, leads2), places.tolist()):
-            raw = torch.from_numpy(np.stack([self._window(i, lead, at) for i, lead, at in zip(indices, leads, place)]))
-            noisy = augment(raw, self.config.sampling_rate, self.config.augmentation, draw)
-            views.append(normalise(noisy, self.dataset.preprocessing)[:, None])
-        return ViewBatch(views[0], views[1], rows, leads1, leads2)
+        raw = [
+            [[self._window(i, lead, at) for lead in names] for i, names, at in zip(rows.tolist(), leads, place)]
+            for leads, place in zip((leads1, leads2), places.tolist())
+        ]
+        return WindowBatch(draw_windows(torch.from_numpy(np.array(raw)), draw), rows, first, second)
 
-    def _random_leads(self, indices: list[int], draw: torch.Generator) -> tuple[list[str], list[str]]:
-        """A lead of each recording for the first view, and one for the second."""
+    def _leads(self, indices: list[int], draw: Generator) -> tuple[Leads, Leads]:
+        """Leads of each recording for the first window, and those for the second."""
+        if self.config.input_leads is not None:
+            return ([self.config.input_leads] * len(indices),) * 2
         names = [self.dataset.leads(i) for i in indices]
         first, second = shared_lead_choice([len(n) for n in names], self.config.same_lead_probability, draw)
-        leads1 = [n[k] for n, k in zip(names, first.tolist())]
-        return leads1, [n[k] for n, k in zip(names, second.tolist())]
-
-    def _make_with_beats(self, marks: WaveMarks, rows: Tensor, draw: torch.Generator) -> ViewBatch:
-        """Two views, the second one with shuffled beats, and what else PhysioCLR wants."""
-        indices = rows.tolist()
-        leads: tuple[Leads, Leads]
-        if self.config.input_leads is not None:
-            leads = ([self.config.input_leads] * len(indices),) * 2
-        else:
-            one, two = self._random_leads(indices, draw)
-            leads = [(name,) for name in one], [(name,) for name in two]
-        view1, view2, beats = beat_views(self.dataset, marks, self.config, indices, leads, draw)
-        leads1, leads2 = ([names[0] for names in part] for part in leads)
-        return ViewBatch(view1, view2, rows, leads1, leads2, beats)
-
-    def _make_with_leads(self, leads: tuple[str, ...], rows: Tensor, draw: torch.Generator) -> ViewBatch:
-        """Two views of all given leads."""
-        indices = rows.tolist()
-        places = torch.rand(2, len(indices), generator=draw)
-        if self.config.windows == "same":
-            places[1] = places[0]
-        views = []
-        for place in places.tolist():
-            raw = [[self._window(i, lead, at) for lead in leads] for i, at in zip(indices, place)]
-            flat = torch.from_numpy(np.array(raw)).flatten(0, 1)  # every lead is a row
-            noisy = augment(flat, self.config.sampling_rate, self.config.augmentation, draw)
-            view = normalise(noisy, self.dataset.preprocessing).reshape(len(indices), len(leads), -1)
-            masked = self.config.augmentation.lead_mask_probability
-            views.append(mask_leads(view, masked, draw) if masked else view)
-        first = [leads[0]] * len(indices)
-        return ViewBatch(views[0], views[1], rows, first, first)
+        leads: list[Leads] = [[(n[k],) for n, k in zip(names, chosen.tolist())] for chosen in (first, second)]
+        return leads[0], leads[1]
 
     def _window(self, i: int, lead: str, at: float) -> np.ndarray:
         """One window of one lead, (L,); ``at`` in [0, 1) is its place, from the first possible one to the last."""
         return cut(self.dataset.signal(i, lead), self.config.window, at)
 
 
-def _part(batch: ViewBatch, keep: slice) -> ViewBatch:
+class WindowBatches(Dataset[WindowBatch]):
+    """The same batches before their views are made, for :meth:`ViewBatches.augment` on a GPU.
+
+    Args:
+        batches: Those of views.
+    """
+
+    def __init__(self, batches: ViewBatches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.batches)
+
+    def __getitem__(self, k: int) -> WindowBatch:
+        """Batch k, this rank's part."""
+        return self.batches.windows(k)
+
+
+def _part(batch: WindowBatch, keep: slice) -> WindowBatch:
     """Some recordings of a batch."""
-    beats = None if batch.beats is None else Beats(*(x[keep] for x in batch.beats))
-    view1, view2, rows = (x[keep] for x in (batch.view1, batch.view2, batch.rows))
-    return ViewBatch(view1, view2, rows, batch.leads1[keep], batch.leads2[keep], beats)
+    marks = batch.marks and BeatMarks(*(x[keep] for x in batch.marks))
+    return WindowBatch(batch.windows.part(keep), batch.rows[keep], batch.leads1[keep], batch.leads2[keep], marks)
 
 
-def _joined(parts: list[ViewBatch]) -> ViewBatch:
+def _joined(parts: list[WindowBatch]) -> WindowBatch:
     """One batch of several."""
-    view1, view2, rows = (torch.cat([getattr(part, name) for part in parts]) for name in ("view1", "view2", "rows"))
     leads1, leads2 = ([lead for part in parts for lead in getattr(part, name)] for name in ("leads1", "leads2"))
-    beats = [part.beats for part in parts if part.beats is not None]
-    return ViewBatch(view1, view2, rows, leads1, leads2, Beats(*map(torch.cat, zip(*beats))) if beats else None)
+    marks = [part.marks for part in parts if part.marks is not None]
+    return WindowBatch(
+        joined([part.windows for part in parts]),
+        torch.cat([part.rows for part in parts]),
+        leads1,
+        leads2,
+        BeatMarks(*map(torch.cat, zip(*marks))) if marks else None,
+    )

@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from started import start
 
 from ecgloss._extras import MissingExtraError, require
 from ecgloss.data.cache import build, build_cache
@@ -116,30 +115,21 @@ def test_two_that_build_at_once_end_with_one_cache(open_, caches, monkeypatch):
     assert (len(built), len(caches())) == (1, 1)
 
 
-CONVERT = """
-import sys
-from ecgloss.data import *
-from ecgloss.data.cache import build
-if len(sys.argv) > 3:
-    build._WORTH_S = float(sys.argv[3])  # from how much work on processes are started
-dataset = open_dataset(sys.argv[1], preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=sys.argv[2])
-print(len(dataset), dataset.fingerprint)
-"""
+def convert_to(cache: Path, folder: Path, worth: float | None = None) -> None:
+    """Convert a folder; ``worth`` is from how much work on, in seconds, it is done by several processes."""
+    if worth is not None:
+        build._WORTH_S = worth
+    open_dataset(folder, preprocessing=Preprocessing(sampling_rate=100.0), cache_dir=cache)
 
 
-def run(*arguments: object, **options) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CONVERT, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-RECORDS, KILLS = 400, 3
+RECORDS, KILLS = 128, 3
 
 
 @pytest.mark.exhaustive
 def test_killed_several_times_a_conversion_ends_with_the_cache_of_an_uninterrupted_one(write_record, tmp_path):
     for k in range(RECORDS):
         folder = write_record(f"{k % 7}/{k:04d}", samples=3000).parent.parent
-    whole, _ = run(folder, tmp_path / "whole").communicate(timeout=300)
+    convert_to(tmp_path / "whole", folder)
     draw = random.Random(5)
 
     def parts() -> int:
@@ -147,21 +137,22 @@ def test_killed_several_times_a_conversion_ends_with_the_cache_of_an_uninterrupt
 
     for kill in range(KILLS):
         before = parts()
-        process = run(folder, tmp_path / "killed", 0.0 if kill % 2 else 1e9)  # over several processes, and in one
+        process = start(convert_to, tmp_path / "killed", folder, 0.0 if kill % 2 else 1e9)  # in several, and in one
         while parts() == before:
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 0.1))
+            assert process.is_alive()
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0.0, 0.02))
         process.kill()
-        process.communicate(timeout=30)
+        process.join()
         assert parts() < 64
-    ended, said = run(folder, tmp_path / "killed").communicate(timeout=300)
-    assert ended == whole, said
-    assert whole.startswith(f"{RECORDS} ")
+    process = start(convert_to, tmp_path / "killed", folder)
+    process.join()
+    assert process.exitcode == 0
     caches = [sorted((tmp_path / name).glob("*/*")) for name in ("whole", "killed")]
     assert [path.name for path in caches[0]] == [path.name for path in caches[1]]
     for one, other in zip(*caches):
         assert one.read_bytes() == other.read_bytes() or one.name == "source.json", one.name
+    assert len(EcgDataset(caches[1][0].parent)) == RECORDS
 
 
 @pytest.mark.exhaustive

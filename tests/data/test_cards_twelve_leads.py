@@ -82,6 +82,38 @@ def test_mimic_times_and_axes_out_of_range_are_missing():
     assert values_of({"qrs_axis": "-90"}) == {"qrs_axis": -90}
 
 
+def test_mimic_takes_diagnoses_ejection_fractions_and_risks_from_tables_beside_it(mimic, at_100hz, tmp_path):
+    names = RECORDS.splitlines()[1:]
+    (mimic / "records_w_diag_icd10.csv").write_text(
+        "file_name,study_id,subject_id,all_diag_all,ed_diag_ed,gender,age,strat_fold\n"
+        "a,40689238,10000032,\"['I4891', 'I480', 'I10']\",[],M,61,18\n"
+        "b,44458630,10000032,[],[],missing,61,19\n"
+        "c,49036311,10000117,[],\"['R074']\",F,91,0\n"
+    )
+    paths = {name.split(",")[1]: name.split(",")[-1] for name in names}
+    (mimic / "LVEF.csv").write_text(
+        f"subject_id,waveform_path,LVEF,class\n10000032,{paths['40689238']},35,0\n"
+        f"10000032,{paths['44458630']},7065,1\n10000117,{paths['49036311']},50,1\n"
+    )
+    (mimic / "mimiciv_metadata_with_score2.csv").write_text(
+        f"path,gender,age_at_ecg,Blood Pressure,score2_risk\n{paths['40689238']},M,60,131/80,7.5\n"
+        f"{paths['49036311']},F,,700/80,\n"
+    )
+    first, second, third = (recording.metadata for recording in read(mimic, "mimic-iv-ecg")[0].values())
+    assert (first.age, first.sex, first.sbp, first.part) == (61.0, "male", 131.0, "validation")
+    assert first.labels == {"icd10": ("I10", "I48"), "reduced_lvef": ("reduced",)}
+    assert first.values["lvef"] == 35
+    assert first.values["score2_risk"] == 7.5
+    assert first.values["qt_interval"] == 348  # as without the tables
+    assert second.labels == {}  # no stay, and no ejection fraction that can be true
+    assert (second.sex, second.part) == (None, "test")
+    assert third.labels == {"icd10": (), "reduced_lvef": ()}
+    assert (third.part, np.isnan(third.sbp)) == ("train", True)
+    (mimic / "records_w_diag_icd10.csv").write_text("study_id,all_diag_all\n1,__import__('os')\n")
+    with pytest.raises(ValueError, match=r"records_w_diag_icd10.csv: all_diag_all is not a list of codes"):
+        open_dataset(mimic, preprocessing=at_100hz, cache_dir=tmp_path / "caches", progress=False)
+
+
 def test_mimic_goes_through_the_whole_conversion(mimic, at_100hz, tmp_path):
     dataset = open_dataset(mimic, preprocessing=at_100hz, cache_dir=tmp_path / "caches", progress=False)
     assert dataset.index["patient"].tolist() == ["10000032", "10000032", "10000117"]

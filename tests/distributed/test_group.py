@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from covering import exhaustive_except
+from started import start_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -58,7 +58,7 @@ def run_rank(rank: int, ranks: int, folder: str) -> None:
 def test_loss_and_parameter_gradients_equal_the_single_process(ranks):
     x, risk, missing, encoder = inputs()
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(run_rank, (ranks, folder), nprocs=ranks)
+        start_ranks(run_rank, (ranks, folder), ranks)
         per_rank = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
     for name, loss in LOSSES.items():
         encoder.zero_grad()

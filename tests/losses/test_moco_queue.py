@@ -45,7 +45,7 @@ def saved_and_loaded(module: ecgloss.MoCoLoss) -> ecgloss.MoCoLoss:
     return other
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(), st.integers(0, 8))
 def test_the_queue_holds_the_last_keys_once_and_in_order(history, saved_at):
     """Against a list to which keys are appended, also when the module is saved and loaded on the way."""

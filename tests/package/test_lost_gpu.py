@@ -47,7 +47,7 @@ def suite(folder, *options):
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_alone_the_run_ends_with_the_failures_so_far(tmp_path):
     done = suite(tmp_path)
     assert done.returncode == 1

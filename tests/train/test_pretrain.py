@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from covering import each_value, exhaustive_except
+from started import start
 
 from ecgloss._files import read_json, read_json_lines
 from ecgloss.data import Preprocessing, Split, open_dataset
@@ -146,34 +143,32 @@ def test_a_run_begun_before_there_were_other_methods_goes_on(config):
         resume_config(config.out)
 
 
+def go_on(config: PretrainConfig, threads: int) -> None:
+    torch.set_num_threads(threads)
+    pretrain(config, resume=True, progress=False)
+
+
 @pytest.mark.exhaustive
 def test_a_run_killed_with_sigkill_again_and_again_ends_with_the_same_weights(config, tmp_path):
     config = replace(config, checkpoint_steps=1, epochs=3)
     whole = pretrain(replace(config, out=str(tmp_path / "whole")), progress=False)
     out = config.out
-    program = (
-        "import sys, json; from ecgloss.train.config import PretrainConfig; from ecgloss.train.pretrain import *\n"
-        f"c = PretrainConfig.from_json(json.loads({json.dumps(json.dumps(config.to_json()))}))\n"
-        "pretrain(c, resume=True, progress=False)"
-    )
     kills = 0
     for attempt in range(60):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program], env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        )
+        process = start(go_on, config, torch.get_num_threads())
         before = len(read_json_lines(Path(out) / "metrics.jsonl")) if (Path(out) / "metrics.jsonl").exists() else 0
-        while process.poll() is None:
+        while process.is_alive():
             path = Path(out) / "metrics.jsonl"
             done = len(read_json_lines(path)) if path.exists() else 0
             if done >= before + 3 and attempt < 3:
                 time.sleep(0.003 * attempt)  # somewhere in the next step, or in its checkpoint
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.kill()
+                process.join()
                 kills += 1
             time.sleep(0.001)
-        if process.returncode == 0:
+        if process.exitcode == 0:
             break
-    assert process.returncode == 0
+    assert process.exitcode == 0
     assert kills >= 1
     assert weights(out) == weights(whole.run)
 

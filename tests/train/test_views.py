@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgloss.data.augment import Augmentation
+from ecgloss.data.augment import NOISES, Augmentation
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.window import cut, standardise
 from ecgloss.train.config import PretrainConfig
-from ecgloss.train.views import ViewBatches
+from ecgloss.train.views import ViewBatches, WindowBatches
+from ecgloss.train.windows import Windows
 
 CLEAN = Augmentation(noises=("none",), mask_probability=0.0)
 
@@ -111,6 +112,24 @@ def test_processes_share_the_batch_that_one_would_have(dataset, config, ranks):
     for name in ("rows", "view1", "view2"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
     assert [lead for part in parts for lead in part.leads2] == whole.leads2
+
+
+@pytest.mark.parametrize("channels", [1, 12])
+def test_a_device_makes_of_windows_the_views_that_a_loader_makes(dataset, config, channels):
+    """A view depends on its window and its numbers alone, not on what stands beside it."""
+    mixed = Augmentation(noises=NOISES[:-1], shift_s=0.1, scale=(0.5, 2.0), lead_mask_probability=0.3)
+    config = replace(config, augmentation=mixed, in_channels=channels, batch_size=20)
+    batches = ViewBatches(dataset, ROWS, config, epoch=0)
+    raw, made = WindowBatches(batches)[0], batches[0]
+    assert raw.windows.x.shape == (2, 20, channels, 400)
+    again = batches.augment(raw.to(torch.device("cpu")))
+    assert torch.equal(made.view1, again.view1)
+    draws, lead_draws = (x[:1].expand_as(x) for x in raw.windows[1:])
+    x = raw.windows.x[:1].expand_as(raw.windows.x)
+    same = batches.augment(replace(raw, windows=Windows(x, draws, lead_draws)))
+    assert torch.equal(same.view1, made.view1)
+    assert torch.equal(same.view2, made.view1)
+    assert not torch.equal(made.view2, made.view1)
 
 
 def test_few_recordings_make_one_smaller_batch(dataset, config):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
+from ecgloss.data.cards import mimic_iv_tables as tables
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.fields import parse_number, rows_with
@@ -22,7 +23,7 @@ _AXES = ("p_axis", "qrs_axis", "t_axis")
 _LONGEST_MS, _LARGEST_DEGREES = 5000.0, 360.0
 _MINUTE_MS = 60000.0
 LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
-TASKS = ("rr_interval", "heart_rate", "p_duration", "pr_interval", "qrs_duration", "qt_interval", *_AXES)
+MEASURED = ("rr_interval", "heart_rate", "p_duration", "pr_interval", "qrs_duration", "qt_interval", *_AXES)
 
 
 def values_of(row: Mapping[str, str]) -> dict[str, float]:
@@ -33,7 +34,7 @@ def values_of(row: Mapping[str, str]) -> dict[str, float]:
             for what could not be measured, and so does any time above 5 s and any axis beyond 360 degrees.
 
     Returns:
-        Those of :data:`TASKS` that were measured, in ms, degrees and beats per minute.
+        Those of :data:`MEASURED` that were measured, in ms, degrees and beats per minute.
 
     Example:
         >>> times = {"rr_interval": "800", "p_onset": "40", "p_end": "29999", "qrs_onset": "200", "qrs_end": "290"}
@@ -82,6 +83,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
     path = folder / _MEASUREMENTS
     rows = rows_with(path, ("study_id", *_TIMES, *_AXES)) if path.is_file() else ()
     measured = {row["study_id"]: _measured(row) for row in rows}
+    about = tables.about(folder)
     there = cache(Path.is_dir)
     for row in rows_with(folder / _RECORDS, ("subject_id", "study_id", "path")):
         name = row["path"]
@@ -90,17 +92,22 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
                 continue
         except InvalidRecordError:
             pass  # said when it is read
-        yield Entry(name, partial(_read, folder, name, row["subject_id"], measured.get(row["study_id"])))
+        study = row["study_id"]
+        metadata = about.get(study, Metadata())
+        yield Entry(name, partial(_read, folder, name, row["subject_id"], measured.get(study), metadata))
 
 
-def _read(folder: Path, name: str, subject: str, measured: Sequence[float] | None) -> list[Recording]:
+def _read(
+    folder: Path, name: str, subject: str, measured: Sequence[float] | None, metadata: Metadata
+) -> list[Recording]:
     """Read one record."""
     header = inside(folder, f"{name}.hea")
     match = _FOLDER.fullmatch(name)
     if match is None or match[1] != subject:
         raise InvalidRecordError(f"{_RECORDS} says subject {subject}, and its path is {name}")
     record = read_voltages(header)
-    metadata = Metadata(values={} if measured is None else _derived(measured))
+    if measured is not None:
+        metadata = tables.joined(metadata, Metadata(values=_derived(measured)))
     return [Recording(name, subject, record.signal, record.leads, record.sampling_rate, metadata)]
 
 
@@ -109,7 +116,7 @@ CARD = DatabaseCard(
     title="MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset",
     sampling_rate=(500.0,),
     leads=LEADS,
-    tasks=TASKS,
+    tasks=(*MEASURED, *tables.TASKS),
     licence="ODbL 1.0",
     citation="Gow B, et al. MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset (version 1.0). PhysioNet, 2023. "
     "doi:10.13026/4nqg-sb35",
@@ -121,7 +128,9 @@ CARD = DatabaseCard(
         "About 1.5 % of the recordings have missing samples or a lead of zeros.",
         "Copies of the table of measurements with 10,554 rows fewer circulate under the same name; recordings without "
         "a row have no targets.",
-        "Age and sex are not part of the database but of MIMIC-IV; join a table that has them.",
+        "Age and sex are not part of the database but of MIMIC-IV; they are taken from the tables below, or join one.",
+        "Of the ejection fractions, which go up to 7,065 %, those outside 5 to 90 % are dropped.",
+        "41 % of the recordings belong to no stay: they have no diagnoses, which is not the same as no disease.",
     ),
     recognised_by="`record_list.csv` beside `files`",
     download=physionet("mimic-iv-ecg/1.0"),
@@ -132,5 +141,9 @@ CARD = DatabaseCard(
         "The tasks are regression targets: RR interval, P duration, PR, QRS and QT in ms, rate in beats per minute, "
         "axes in degrees, as the electrocardiograph measured them.",
         "Patients whose folder was not downloaded are left out.",
+        f"Tables in the same folder add to it: {tables.DIAGNOSES} of MIMIC-IV-ECG-Ext-ICD (age, sex, categories of "
+        f"ICD-10 as `icd10`, and its folds: 0 to 17 train, 18 validates, 19 tests); {tables.EJECTION} (`lvef` in %, "
+        f"and `reduced_lvef`, below 50 %); {tables.RISKS} of the authors of CLEF (age, sex, systolic pressure, "
+        "`score2_risk`).",
     ),
 )
