@@ -59,7 +59,8 @@ class _RowCosines(torch.autograd.Function):
         ctx.save_for_backward(u, *others, *norms, *inputs_to_save(ctx, *embeddings))
         ctx.dtypes = [x.dtype for x in embeddings]
         if len(others) == 1:
-            return (u * others[0]).sum(1, keepdim=True)
+            single: Tensor = (u * others[0]).sum(1, keepdim=True)
+            return single
         return torch.stack([(u * other).sum(1) for other in others], 1)
 
     @staticmethod
