@@ -29,6 +29,7 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
         TypeError: for wrong types or dtypes.
 
     Example:
+        >>> import torch
         >>> p, z = torch.eye(2), torch.tensor([[2.0, 0.0], [1.0, 0.0]])
         >>> byol(p, z, reduction="none")
         tensor([0., 2.])
