@@ -25,15 +25,16 @@ def test_a_transform_gives_the_right_value_or_a_clear_error(transform, loss, bac
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Every compiler with every loss; backends take turns.
+# torch.compile with every loss, torch.export with every third; backends take turns.
 COMBINATIONS = [
-    (transform, loss, USABLE[(i + j) % len(USABLE)])
+    (transform, loss, USABLE[(i + j + j // 3) % len(USABLE)])
     for (i, transform), (j, loss) in itertools.product(enumerate(COMPILERS), enumerate(CASES))
+    if transform == "compile" or (i + j) % 3 == 0
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("transform", "loss", "backend"), exhaustive_except(COMBINATIONS[1::17], COMBINATIONS))
+@pytest.mark.parametrize(("transform", "loss", "backend"), exhaustive_except(COMBINATIONS[1::9], COMBINATIONS))
 def test_a_compiler_gives_the_right_value_for_other_batches_too(transform, loss, backend):
     check(COMPILERS[transform], loss, backend)
 
