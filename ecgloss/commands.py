@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-DATA_HELP = "Folder of WFDB records or of a converted cache, .npy or .npz file, or synthetic[:N[:SEED]] (simulated)."
+DATA_HELP = (
+    "Folder of WFDB records or of a converted cache, a file (.npy, .npz, .h5, .mat, .edf, .bdf, .csv, .tsv) or a "
+    "folder of such, or synthetic[:N[:SEED]] (simulated)."
+)
 CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
 REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
 
@@ -201,12 +204,10 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
         "Convert recordings once, into a folder that can be used as --data.",
         "ecgloss cache --data path/to/ptb-xl --out ptb-xl-100hz --sampling_rate 100",
     )
-    parser.add_argument(
-        "--data", type=str, required=True, help="Folder of WFDB records, array, or synthetic[:N[:SEED]]."
-    )
+    parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
-    _add_array_options(parser)
+    _add_signal_options(parser)
     _add_preprocessing(parser)
     return parser
 
@@ -216,9 +217,8 @@ def _cache(config: Namespace) -> int:
     from ecgloss.data.dataset import EcgDataset
 
     options = _options(config)
-    source, out, units, rate = (options.pop(name) for name in ("data", "out", "units", "source_rate"))
-    preprocessing = _preprocessing(options)
-    convert(source, out, preprocessing=preprocessing, units=units, source_rate=rate)
+    source, out, signals = options.pop("data"), options.pop("out"), _signal_options(options)
+    convert(source, out, preprocessing=_preprocessing(options), signals=signals)
     dataset = EcgDataset(out)
     _say_skipped(dataset)
     print(f"{len(dataset)} recordings: {out}")
@@ -239,7 +239,7 @@ def _features_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="Processes that compute; 0: this one alone.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     _add_leads(parser)
-    _add_array_options(parser)
+    _add_signal_options(parser)
     _add_preprocessing(parser)
     return parser
 
@@ -250,13 +250,13 @@ def _features(config: Namespace) -> int:
 
     options = _options(config)
     source, out, lead, workers, cache = (options.pop(name) for name in ("data", "out", "lead", "workers", "cache"))
-    units, rate = options.pop("units"), options.pop("source_rate")
+    signals = _signal_options(options)
     if Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
     if workers < 0:
         raise UsageError(f"--workers must be at least 0; got {workers}")
     preprocessing = _preprocessing(options)
-    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, units=units, source_rate=rate)
+    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, **vars(signals))
     found = physiology_of(dataset, lead=lead, workers=workers)
     write_physiology(out, dataset, found)
     _say_skipped(dataset)
@@ -343,27 +343,39 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
 
 
 def _add_source_options(parser: ArgumentParser) -> None:
-    """A table to join, and what must be said about arrays."""
+    """A table to join, and what must be said about own files."""
     from ecgloss.data.opening import SourceOptions
 
     parser.add_class_arguments(SourceOptions, skip={"leads"}, as_group=False)
-    parser.add_argument("--leads", type=str, default=None, help="Names of the rows of an array, e.g. I,II,V5.")
+    parser.add_argument(
+        "--leads", type=str, default=None, help="Names of the rows of an array, or channels to take, e.g. I,II,V5."
+    )
 
 
-def _add_array_options(parser: ArgumentParser) -> None:
-    """What must be said about an array besides its leads."""
-    parser.add_argument("--units", type=str, default=None, help="Units of an array: mV, uV or V.")
-    parser.add_argument("--source_rate", type=float, default=None, help="Sampling rate of an array in Hz.")
+def _add_signal_options(parser: ArgumentParser) -> None:
+    """What must be said about own files besides their leads."""
+    from ecgloss.data.files import SignalOptions
+
+    parser.add_class_arguments(SignalOptions, skip={"leads"}, as_group=False)
+
+
+def _signal_options(options: dict[str, Any]) -> Any:
+    """What was said about own files, taken out of the options; their leads are those of the preprocessing."""
+    from ecgloss.data.files import SignalOptions
+
+    return SignalOptions(**{name: options.pop(name) for name in ("units", "source_rate", "dataset_name")})
 
 
 def _source_options(config: Namespace) -> Any:
     """What was said about the source."""
+    from dataclasses import fields
+
     from ecgloss.data.opening import SourceOptions
 
-    leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
-    return SourceOptions(
-        config.table, config.columns, config.units, config.source_rate, leads, config.split, config.fractions
-    )
+    given = {field.name: config[field.name] for field in fields(SourceOptions)}
+    if config.leads is not None:
+        given["leads"] = tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
+    return SourceOptions(**given)
 
 
 def _add_preprocessing(parser: ArgumentParser) -> None:
@@ -419,7 +431,9 @@ def _say_skipped(dataset: Any) -> None:
     """Print to stderr which records could not be used, and why, and which channels were left out."""
     if dataset.left_out:
         found = ", ".join(f"{name} (in {count} records)" for name, count in list(dataset.left_out.items())[:8])
-        print(f"left out, because they are no ECG leads: {found}; --leads NAME,... takes them", file=sys.stderr)
+        print(
+            f"left out, because they are no ECG leads: {found}; --leads NAME,... takes those in volts", file=sys.stderr
+        )
     if not dataset.skipped:
         return
     print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)

@@ -16,6 +16,7 @@ from ecgloss.engine.availability import describe_extension
 EXTRAS = {
     "data": ("wfdb", "scipy", "pandas", "pyarrow", "tqdm"),
     "hdf5": ("h5py",),
+    "edf": ("edfio",),
     "features": ("neurokit2",),
     "eval": ("sklearn", "scipy", "matplotlib"),
     "train": ("lightning_fabric", "safetensors", "jsonargparse", "yaml"),

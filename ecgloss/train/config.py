@@ -21,6 +21,7 @@ _LATER = {
     "columns",
     "units",
     "source_rate",
+    "dataset_name",
     "split",
     "fractions",
     "risk",
@@ -35,8 +36,8 @@ class TrainingOptions:
     """What is trained on which data, and how it is optimised.
 
     Attributes:
-        data: A folder of WFDB records, a converted cache, an array (.npy, .npz), or "synthetic" ("synthetic:500" for
-            500 recordings).
+        data: A folder of WFDB records, a converted cache, a file of own recordings or a folder of such, or "synthetic"
+            ("synthetic:500" for 500 recordings).
         out: Folder of the run: checkpoints, metrics.jsonl, split.json, config.json.
         loss: The method, a name in :data:`ecgloss.train.methods.METHODS`.
         model: Size of the ResNeXt1D: small (0.4 M), medium (31 M) or large (296 M parameters); a Transformer,
@@ -75,8 +76,9 @@ class InputOptions:
     Attributes:
         table: Table of recordings or patients to join to the data: CSV, TSV or Parquet.
         columns: What its columns mean, as record=file,patient=pid,risk=my_score; other headings are recognised.
-        units: Units of data that is an array (.npy, .npz): mV, uV or V.
-        source_rate: Sampling rate in Hz of data that is an array.
+        units: Units of own files that do not say them: mV, uV or V.
+        source_rate: Sampling rate in Hz of own files that do not say it.
+        dataset_name: Name of the array of signals in an HDF5, MATLAB or .npz file, where it cannot be recognised.
         split: A split file, such as split.json of another run; a column of the table (train, validation, test, or folds
             1 to 10: 9 validates, 10 tests); folds, that of the database; or all, to train on every recording. Default:
             that of the database if it has one (PTB-XL), else a new one by patient.
@@ -105,6 +107,7 @@ class InputOptions:
     columns: str | dict[str, str] | None = None
     units: str | None = None
     source_rate: float | None = None
+    dataset_name: str | None = None
     split: str | None = None
     fractions: tuple[float, float, float] | None = None
     risk: str = "score2"

@@ -94,6 +94,7 @@ def pretrain(
         columns=config.columns,
         units=config.units,
         source_rate=config.source_rate,
+        dataset_name=config.dataset_name,
         split=config.split,
     )
     split, about_split = run_split(run, dataset, config, resume)

@@ -228,7 +228,7 @@ def test_info_says_what_is_usable(capsys):
     assert all(backend.name in text for backend in ecgloss.backends())
     assert all(
         re.search(rf"  {extra} +(installed|incomplete)", text)
-        for extra in ("data", "hdf5", "features", "eval", "train")
+        for extra in ("data", "hdf5", "edf", "features", "eval", "train")
     )
 
 

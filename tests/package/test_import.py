@@ -13,6 +13,7 @@ from ecgloss._extras import MissingExtraError, install_command, require
 OPTIONAL = [
     "wfdb",
     "h5py",
+    "edfio",
     "pandas",
     "scipy",
     "sklearn",
