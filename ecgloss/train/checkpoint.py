@@ -60,7 +60,7 @@ def save_checkpoint(
     card: EncoderCard,
     position: Position,
     keep: int,
-    trained_on: Tensor | None = None,
+    trained_on: dict[str, Tensor] | None = None,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep``.
 
@@ -82,7 +82,7 @@ def save_checkpoint(
     }
     save_file(tensors, temporary / OPTIMIZER)
     if trained_on is not None:
-        save_file({"signatures": trained_on}, temporary / TRAINED_ON)
+        save_file(trained_on, temporary / TRAINED_ON)
     write_json(temporary / STATE, {"position": asdict(position), "param_groups": state["param_groups"]})
     _flush(temporary)
     shutil.rmtree(final, ignore_errors=True)  # the same step again, after a resume

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
-from ecgloss.data.overlap import signatures
+from ecgloss.data.overlap import contents
 from ecgloss.models.encoder import Encoder, as_encoder, build_from, name_of
 from ecgloss.models.pretrained import checkpoints, random_encoder
 from ecgloss.train.card import training_card
@@ -102,7 +102,8 @@ def pretrain(
         dataset.preprocessing = replace(dataset.preprocessing, scale_mv=dataset.root_mean_square(train))
     risks = run_risk(config, dataset, train)
     side, gaps = side_information(config, dataset, train, risks)
-    trained_on = torch.from_numpy(signatures(dataset, train, progress=progress and fabric.is_global_zero))
+    known = contents(dataset, train, progress=progress and fabric.is_global_zero)
+    trained_on = {name: torch.from_numpy(x) for name, x in known._asdict().items()}
     with fabric.rank_zero_first():
         waves = waves_of(config, dataset, train, progress=progress and fabric.is_global_zero)
 
