@@ -178,7 +178,8 @@ def _matches(own: _Beats, others: _Beats | None, neighbours: int, within: bool =
         theirs = there[m]
         search = tree(theirs.intervals)
         for start in range(0, len(here[m].beats), _QUERIES):
-            mine = _Runs(*(x[start : start + _QUERIES] for x in here[m]))
+            part = slice(start, start + _QUERIES)
+            mine = _Runs(here[m].beats[part], here[m].first[part], here[m].intervals[part])
             distance, near = search.query(mine.intervals, neighbours, p=np.inf, distance_upper_bound=_NEAR_S)
             query, place = np.nonzero(np.isfinite(distance))
             target = near[query, place]
@@ -196,7 +197,8 @@ def _matches(own: _Beats, others: _Beats | None, neighbours: int, within: bool =
 
 def _aligned(a: NDArray[np.float32], b: NDArray[np.float32], shift: NDArray[np.int64]) -> NDArray[np.float64]:
     """How much later the beats of (n, beats) ``a`` are than those of ``b``, ``shift`` (n,) numbers before; NaN where
-    one of them is not."""
+    one of them is not.
+    """
     offset = np.full(len(a), np.nan)
     if len(a):
         k = np.arange(a.shape[1]) - shift[:, None]

@@ -8,7 +8,7 @@ copies are found by their thumbnails (`ecgloss.data.near_duplicates`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -45,15 +45,13 @@ def signature(leads: Sequence[str], signal: np.ndarray, sampling_rate: float) ->
         >>> bool(a @ b > 0.999)
         True
     """
-    order = sorted(range(len(leads)), key=lambda i: _PREFERRED.index(leads[i]) if leads[i] in _PREFERRED else 99)
-    row = next((i for i in order if signal[i].max() > signal[i].min()), None)
+    row = next((i for i in _in_order(tuple(leads)) if signal[i].max() > signal[i].min()), None)
     if row is None:
         return np.zeros(_SIZE, np.float32)
     x = signal[row, : round(_LENGTH_S * sampling_rate)].astype(np.float64)
-    edges = (np.arange(int(_LENGTH_S * _RATE)) * (sampling_rate / _RATE)).astype(np.int64)
-    edges = edges[edges < len(x)]
+    edges, widths = _edges(sampling_rate, len(x))
     low = np.zeros(int(_LENGTH_S * _RATE))
-    low[: len(edges)] = np.add.reduceat(x - x.mean(), edges) / np.maximum(np.diff(edges, append=len(x)), 1)
+    low[: len(edges)] = np.add.reduceat(x - x.mean(), edges) / widths
     projected: np.ndarray = low @ _projection()
     return np.asarray(projected / max(float(np.linalg.norm(projected)), 1e-12), np.float32)
 
@@ -167,6 +165,20 @@ def _candidates(signatures: np.ndarray, roots: Sequence[int]) -> Iterator[tuple[
         rows, columns = np.nonzero(block > _CANDIDATE)
         keep = (columns > rows) & (root[rows + start] != root[columns + start])
         yield from zip((rows[keep] + start).tolist(), (columns[keep] + start).tolist())
+
+
+@lru_cache
+def _in_order(leads: tuple[str, ...]) -> list[int]:
+    """Positions of leads, those first that are preferred."""
+    return sorted(range(len(leads)), key=lambda i: _PREFERRED.index(leads[i]) if leads[i] in _PREFERRED else 99)
+
+
+@lru_cache
+def _edges(sampling_rate: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the samples at 50 Hz begin, and how many samples of the signal each has."""
+    edges = (np.arange(int(_LENGTH_S * _RATE)) * (sampling_rate / _RATE)).astype(np.int64)
+    edges = edges[edges < samples]
+    return edges, np.maximum(np.diff(edges, append=samples), 1)
 
 
 @cache

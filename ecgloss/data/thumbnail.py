@@ -1,4 +1,4 @@
-"""Thumbnails of recordings: ten seconds of up to eight leads in a byte per sample, by which altered copies are found."""
+"""Thumbnails of recordings: ten seconds of up to eight leads in a byte per sample, to find altered copies."""
 
 from __future__ import annotations
 
@@ -40,20 +40,19 @@ def thumbnail(leads: Sequence[str], signal: np.ndarray, sampling_rate: float) ->
         >>> a.shape, np.array_equal(a, -b)
         ((8, 320), True)
     """
-    order = sorted(range(len(leads)), key=lambda i: PREFERRED.index(leads[i]) if leads[i] in PREFERRED else SLOTS)
     length = round(LENGTH_S * sampling_rate)
     averaged = max(1, int(sampling_rate / _AVERAGED_HZ))
     if length % averaged:
         averaged = 1
-    rows = signal[order[:SLOTS], : min(signal.shape[1], length) // averaged * averaged]
-    x = rows[:, ::averaged].astype(np.float32)
-    for k in range(1, averaged):
-        x += rows[:, k::averaged]
+    samples = min(signal.shape[1], length) // averaged * averaged
+    x = signal[_chosen(tuple(leads))][:, :samples].astype(np.float32)
+    if averaged > 1:
+        x = (x.reshape(-1, averaged) @ np.ones(averaged, np.float32)).reshape(len(x), -1)
     x -= x.mean(axis=1, keepdims=True)
     fft = require("scipy.fft", "data")
     spectrum = fft.rfft(x, length // averaged)[:, : SAMPLES // 2 + 1] * _response(length, averaged)
     low = fft.irfft(spectrum, SAMPLES)
-    low[:, int(rows.shape[1] / sampling_rate * RATE) :] = 0
+    low[:, int(samples / sampling_rate * RATE) :] = 0
     largest = np.minimum(np.abs(low).max(axis=1), _CLIP * np.sqrt(np.square(low).mean(axis=1)))
     found = np.zeros((SLOTS, SAMPLES), np.int8)
     found[: len(x)] = np.rint(low * (127.0 / np.maximum(largest, 1e-30)[:, None])).clip(-127, 127)
@@ -81,6 +80,13 @@ def lead_counts(thumbnails: NDArray[np.int8]) -> NDArray[np.int64]:
         [0, 0]
     """
     return np.asarray((thumbnails != 0).any(axis=2).sum(axis=1))
+
+
+@lru_cache
+def _chosen(leads: tuple[str, ...]) -> list[int]:
+    """Which leads are kept, in this order."""
+    order = sorted(range(len(leads)), key=lambda i: PREFERRED.index(leads[i]) if leads[i] in PREFERRED else SLOTS)
+    return order[:SLOTS]
 
 
 @lru_cache

@@ -247,8 +247,8 @@ def _trained_on(checkpoint: Path, card: EncoderCard, dataset: EcgDataset, before
     seen = np.zeros(len(dataset), np.bool_)
     known = trained_on(checkpoint)
     if known is not None:
-        trained = Contents(**{name: x.numpy() for name, x in known.items()})
-        seen |= seen_before(contents(dataset), trained)
+        earlier = Contents(**{name: x.numpy() for name, x in known.items()})
+        seen |= seen_before(contents(dataset), earlier)
     if before is not None and card.data["name"] == dataset.name:
         trained = {before.names[i] for i in before.train}
         seen |= np.array([name in trained for name in dataset.index["name"]])

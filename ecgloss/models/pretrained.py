@@ -114,7 +114,8 @@ def trained_on(folder: Path) -> dict[str, Tensor] | None:
     """By what the recordings that a checkpoint was trained on are recognised; None where it does not say.
 
     Returns:
-        ``signatures`` (n, 96) and, if the checkpoint has them, ``thumbnails`` (n, 8, 320), int8 (`ecgloss.data.overlap`).
+        ``signatures`` (n, 96) and, if the checkpoint has them, ``thumbnails`` (n, 8, 320), int8, see
+        `ecgloss.data.overlap`.
     """
     path = folder / TRAINED_ON
     if not path.is_file():

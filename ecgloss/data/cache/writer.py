@@ -102,10 +102,14 @@ def _unique_names(parts: Sequence[Part]) -> tuple[Any, NDArray[np.bool_], list[S
         first.append(name not in seen)
         seen.add(name)
     again = (name for name, keep in zip(names, first) if not keep)
-    return table.filter(pa.array(first)), np.array(first), [
-        *skipped,
-        *(Skipped(name, "the name was already used by another record") for name in again),
-    ]
+    return (
+        table.filter(pa.array(first)),
+        np.array(first),
+        [
+            *skipped,
+            *(Skipped(name, "the name was already used by another record") for name in again),
+        ],
+    )
 
 
 def _placed(table: Any, parts: Sequence[Part]) -> Any:
