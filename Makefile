@@ -130,7 +130,7 @@ $(PEERS_STAMP): bench/requirements-peers.txt $(NATIVE)
 	touch $@
 
 peers: $(PEERS_STAMP)
-	$(PEERS)/bin/python -m pytest tests/losses/test_peers.py tests/package/test_switching.py
+	$(PEERS)/bin/python -m pytest tests/losses/test_peers.py tests/losses/test_peer_claims.py tests/package/test_switching.py
 
 # Runs lie in .benchmarks, where pytest-benchmark keeps them too.
 COLUMNS := --benchmark-columns median,iqr,rounds
