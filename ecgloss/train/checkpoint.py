@@ -20,10 +20,12 @@ import errno
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -127,10 +129,31 @@ def _write(
     }
     save_file(tensors, folder / OPTIMIZER)
     if trained_on is not None:
-        save_file(trained_on, folder / TRAINED_ON)
+        _write_trained_on(folder, trained_on)
     rest = {"position": asdict(position), "watch": asdict(watch), "param_groups": state["param_groups"]}
     write_json(folder / STATE, rest)
     _flush(folder)
+
+
+def _write_trained_on(folder: Path, trained_on: dict[str, Tensor]) -> None:
+    """Write by what recordings are recognised: large, and the same in all checkpoints of a run; they share it."""
+    for earlier in reversed(checkpoints(folder.parent.parent)):
+        path = earlier / TRAINED_ON
+        if path.is_file() and not path.is_symlink() and _shapes(path) == {k: x.shape for k, x in trained_on.items()}:
+            with suppress(OSError):  # a file system without links
+                os.link(path, folder / TRAINED_ON)
+                return
+        break
+    save_file(trained_on, folder / TRAINED_ON)
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a file, none if it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _remove(folder: Path) -> None:

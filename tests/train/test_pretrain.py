@@ -146,6 +146,14 @@ def go_on(config: PretrainConfig, threads: int) -> None:
     pretrain(config, resume=True, progress=False)
 
 
+def test_the_checkpoints_of_a_run_share_the_file_by_which_its_recordings_are_recognised(config):
+    result = pretrain(replace(config, keep_checkpoints=2, epochs=1), progress=False)
+    pretrain(replace(resume_config(result.run), epochs=2), resume=True, progress=False)
+    first, second = (path / "trained_on.safetensors" for path in checkpoints(result.run))
+    assert first.samefile(second)
+    assert (trained_on(second.parent)["signatures"] == trained_on(first.parent)["signatures"]).all()
+
+
 def test_resuming_a_finished_run_changes_nothing(config):
     before = weights(pretrain(config, progress=False).run)
     pretrain(resume_config(config.out), resume=True, progress=False)
