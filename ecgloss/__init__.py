@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecgloss import data, evaluate, functional, losses, models, physiology, plots, risk, train
     from ecgloss.engine import backends
+    from ecgloss.functional import monitor
     from ecgloss.losses import (
         BYOLLoss,
         CLEFLoss,
@@ -45,6 +46,7 @@ __all__ = [
     "functional",
     "losses",
     "models",
+    "monitor",
     "physiology",
     "plots",
     "risk",
@@ -53,13 +55,15 @@ __all__ = [
 
 _SUBPACKAGES = ("data", "evaluate", "functional", "losses", "models", "physiology", "plots", "risk", "train")
 
+_ELSEWHERE = {"backends": "engine", "monitor": "functional"}  # all others are losses
+
 
 def __getattr__(name: str) -> Any:
     """Import what is used when it is used first: ``import ecgloss`` alone loads nothing, not even torch."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"ecgloss.{name}")
     if name in __all__:
-        return getattr(importlib.import_module("ecgloss.engine" if name == "backends" else "ecgloss.losses"), name)
+        return getattr(importlib.import_module(f"ecgloss.{_ELSEWHERE.get(name, 'losses')}"), name)
     raise AttributeError(f"module 'ecgloss' has no attribute {name!r}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,13 @@ def check_temperature(temperature: float | Tensor) -> None:
             check_number("temperature", temperature.item(), low=0.0, open_low=True)
     else:
         check_number("temperature", temperature, low=0.0, open_low=True)
+
+
+def as_tensor(x: Any, like: Tensor) -> Any:
+    """A copy on the device of ``like`` of what is an array, such as NumPy's or a column of pandas; else x itself."""
+    if isinstance(x, Tensor) or not hasattr(x, "__array__"):
+        return x
+    return torch.tensor(x.__array__(), device=like.device)
 
 
 def check_risk(risk: Tensor, z1: Tensor, *, nan_risk: str, name: str = "risk") -> None:

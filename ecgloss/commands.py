@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgloss._file_errors import FileError
+from ecgloss._words import counted
+from ecgloss.run_files import belongs_to_a_run
+from ecgloss.usage import UsageError
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-DATA_HELP = "Folder of WFDB records or of a converted cache, .npy or .npz file, or synthetic[:N[:SEED]] (simulated)."
+DATA_HELP = (
+    "Folder of WFDB records or of a converted cache, a file (.npy, .npz, .h5, .mat, .edf, .bdf, .csv, .tsv) or a "
+    "folder of such, or synthetic[:N[:SEED]] (simulated)."
+)
 CACHE_HELP = "Folder of converted caches (default: $ECGLOSS_CACHE or ~/.cache/ecgloss)."
 REGION_HELP = "SCORE2 risk region of the patients' country, for the task risk."
-
-
-class UsageError(Exception):
-    """The command line is invalid; exit code 2."""
 
 
 def _new(jsonargparse: Any, description: str, example: str) -> ArgumentParser:
@@ -32,6 +37,7 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
 
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.methods import METHODS, list_methods
+    from ecgloss.train.recipes import RECIPES
 
     parser = _new(
         jsonargparse,
@@ -39,6 +45,13 @@ def _pretrain_parser(jsonargparse: Any) -> ArgumentParser:
         "ecgloss pretrain --data synthetic --loss clef --epochs 10 --sampling_rate 100 --out runs/first",
     )
     parser.add_argument("--config", action="config", help="YAML file that may set any of these options.")
+    recipes = "; ".join(f"{recipe.name}: {recipe.what}" for recipe in RECIPES.values())
+    parser.add_argument(
+        "--recipe",
+        type=str,
+        default=None,
+        help=f"Named settings, which options that are given replace. {recipes}.",
+    )
     parser.add_argument(
         "--resume", type=str, default=None, help="Run to continue; takes no other options (but --model)."
     )
@@ -57,10 +70,11 @@ def _pretrain(config: Namespace) -> int:
     from ecgloss.models.pretrained import random_encoder
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.pretrain import pretrain
+    from ecgloss.train.recipes import RECIPES
     from ecgloss.train.run import resume_config
 
     given = _options(config)
-    resume = given.pop("resume")
+    resume, recipe = given.pop("resume"), given.pop("recipe")
     if resume is not None:
         settings = resume_config(resume)
         if is_factory(settings.model) and given["model"] != settings.model:
@@ -80,18 +94,30 @@ def _pretrain(config: Namespace) -> int:
                 random_encoder(settings.model, settings.in_channels, settings.seed, settings.window)
         except ValueError as error:
             raise UsageError(str(error)) from error
-    result = pretrain(settings, resume=resume is not None)
+    if recipe is not None and os.environ.get("LOCAL_RANK", "0") == "0":  # once, where several processes train
+        for sentence in RECIPES[recipe].differs:
+            print(f"{recipe}: {sentence}", file=sys.stderr)
+    try:
+        result = pretrain(settings, resume=resume is not None)
+    except FileError as error:
+        then = f", then continue with --resume {settings.out}" if (Path(settings.out) / "config.json").is_file() else ""
+        raise FileError(error.errno, f"{error}{then}") from error
     if result.rank > 0:
         return 0
     _say_skipped(result.dataset)
-    print(f"{result.steps} steps; checkpoint {result.checkpoint}")
+    print(f"{counted(result.steps, 'step')}; checkpoint {result.checkpoint}")
     return 0
 
 
-def refuse_options_of_a_resumed_run(given: Namespace) -> None:
-    """A resumed run keeps the options it was started with; silently ignoring new ones would mislead."""
-    if set(given.keys()) - {"resume", "debug", "model"}:
-        raise UsageError("--resume RUN takes no other options: the run continues with the ones it was started with")
+def apply_recipe(options: Namespace, given: Namespace) -> None:
+    """Replace the defaults of a recipe's options; those that were given stay."""
+    from ecgloss.train.recipes import RECIPES
+
+    if options.recipe not in RECIPES:
+        raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}; got {options.recipe}")
+    for name, value in RECIPES[options.recipe].options.items():
+        if name not in given:
+            options[name] = value
 
 
 def refuse_empty(options: Namespace) -> None:
@@ -99,6 +125,12 @@ def refuse_empty(options: Namespace) -> None:
     for name in ("data", "out", "checkpoint", "resume", "table", "split"):
         if options.get(name) == "":
             raise UsageError(f"--{name} is empty")
+
+
+def _refuse_run_file(out: str | None) -> None:
+    """Refuse to write over what belongs to a run."""
+    if out is not None and belongs_to_a_run(out):
+        raise UsageError(f"--out {out} belongs to a training run, which would be damaged; choose another name")
 
 
 def _embed_parser(jsonargparse: Any) -> ArgumentParser:
@@ -117,12 +149,13 @@ def _embed(config: Namespace) -> int:
 
     from ecgloss.data.opening import open_dataset
     from ecgloss.data.preprocess import Preprocessing
-    from ecgloss.evaluate.embed import embed, rows_with_leads, write_embeddings
+    from ecgloss.evaluate.embed import embed, lead_to_embed, rows_with_leads, write_embeddings
     from ecgloss.models.pretrained import load_encoder, several_leads
 
-    _check_device(config.device)
     if Path(config.out).is_dir():
         raise UsageError(f"--out {config.out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(config.out)
+    _check_device(config.device)
     model, card = load_encoder(config.checkpoint, config.model)
     leads = several_leads(card, config.lead)
     dataset = open_dataset(
@@ -132,14 +165,16 @@ def _embed(config: Namespace) -> int:
         **_source_options(config).for_opening(),
     )
     _say_notes(dataset)
-    lead = config.lead or "I"
+    lead, chosen = lead_to_embed(dataset, config.lead) if leads is None else ("I", "")
+    if chosen:
+        print(chosen, file=sys.stderr)
     rows, left_out = rows_with_leads(dataset, np.arange(len(dataset)), lead, leads)
     embeddings = embed(model, dataset, lead=lead, leads=leads, seconds=card.seconds, rows=rows, device=config.device)
     write_embeddings(config.out, dataset, embeddings, rows.tolist())
     _say_skipped(dataset)
     if left_out:
         print(left_out, file=sys.stderr)
-    print(f"{len(embeddings)} embeddings of width {embeddings.shape[1]}: {config.out}")
+    print(f"{counted(len(embeddings), 'embedding')} of width {embeddings.shape[1]}: {config.out}")
     return 0
 
 
@@ -174,6 +209,8 @@ def _evaluate(config: Namespace) -> int:
         raise UsageError(f"--seed must be at least 0; got {config.seed}")
     if config.out is not None and Path(config.out).is_file():
         raise UsageError(f"--out {config.out} is a file; give the name of a folder")
+    if config.out is not None:
+        _refuse_run_file(str(Path(config.out) / "results.json"))
     _check_device(config.device)
     if config.task == SINGLE_BEATS:
         return _evaluate_beats(config)
@@ -190,12 +227,15 @@ def _evaluate(config: Namespace) -> int:
         device=config.device,
         source=_source_options(config),
     )
+    report = None
+    if config.out is not None:  # on disk before they are printed
+        evaluation.save(Path(config.out) / "results.json")
+        report = evaluation_report(Path(config.out) / "report.html", evaluation)
     _say_notes(evaluation.dataset)
     print(evaluation)
     _say_skipped(evaluation.dataset)
-    if config.out is not None:
-        evaluation.save(Path(config.out) / "results.json")
-        print(f"report: {evaluation_report(Path(config.out) / 'report.html', evaluation)}")
+    if report is not None:
+        print(f"report: {report}")
     return 0
 
 
@@ -204,8 +244,7 @@ def _evaluate_beats(config: Namespace) -> int:
     from ecgloss.evaluate.report import beat_report
     from ecgloss.evaluate.tasks import SINGLE_BEATS
 
-    names = ("table", "columns", "units", "source_rate", "leads", "split", "fractions")
-    given = [name for name in names if config.get(name) is not None]
+    given = [name for name, value in vars(_source_options(config)).items() if value is not None]
     if given:
         raise UsageError(f"--{given[0]} does not apply to the task {SINGLE_BEATS}, which reads whole records")
     evaluation = evaluate_beats(
@@ -217,13 +256,16 @@ def _evaluate_beats(config: Namespace) -> int:
         seed=config.seed,
         device=config.device,
     )
+    report = None
+    if config.out is not None:  # on disk before they are printed
+        evaluation.save(Path(config.out) / "results.json")
+        report = beat_report(Path(config.out) / "report.html", evaluation)
     _say_notes(evaluation)
     print(evaluation)
     for record in evaluation.skipped:
         print(f"skipped {record}", file=sys.stderr)
-    if config.out is not None:
-        evaluation.save(Path(config.out) / "results.json")
-        print(f"report: {beat_report(Path(config.out) / 'report.html', evaluation)}")
+    if report is not None:
+        print(f"report: {report}")
     return 0
 
 
@@ -233,12 +275,10 @@ def _cache_parser(jsonargparse: Any) -> ArgumentParser:
         "Convert recordings once, into a folder that can be used as --data.",
         "ecgloss cache --data path/to/ptb-xl --out ptb-xl-100hz --sampling_rate 100",
     )
-    parser.add_argument(
-        "--data", type=str, required=True, help="Folder of WFDB records, array, or synthetic[:N[:SEED]]."
-    )
+    parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=str, required=True, help="Folder to create; new or empty.")
     _add_leads(parser)
-    _add_array_options(parser)
+    _add_signal_options(parser)
     _add_preprocessing(parser)
     return parser
 
@@ -248,12 +288,11 @@ def _cache(config: Namespace) -> int:
     from ecgloss.data.dataset import EcgDataset
 
     options = _options(config)
-    source, out, units, rate = (options.pop(name) for name in ("data", "out", "units", "source_rate"))
-    preprocessing = _preprocessing(options)
-    convert(source, out, preprocessing=preprocessing, units=units, source_rate=rate)
+    source, out, signals = options.pop("data"), options.pop("out"), _signal_options(options)
+    convert(source, out, preprocessing=_preprocessing(options), signals=signals)
     dataset = EcgDataset(out)
     _say_skipped(dataset)
-    print(f"{len(dataset)} recordings: {out}")
+    print(f"{counted(len(dataset), 'recording')}: {out}")
     return 0
 
 
@@ -271,7 +310,7 @@ def _features_parser(jsonargparse: Any) -> ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="Processes that compute; 0: this one alone.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
     _add_leads(parser)
-    _add_array_options(parser)
+    _add_signal_options(parser)
     _add_preprocessing(parser)
     return parser
 
@@ -282,19 +321,20 @@ def _features(config: Namespace) -> int:
 
     options = _options(config)
     source, out, lead, workers, cache = (options.pop(name) for name in ("data", "out", "lead", "workers", "cache"))
-    units, rate = options.pop("units"), options.pop("source_rate")
+    signals = _signal_options(options)
     if Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; give the name of a Parquet file")
+    _refuse_run_file(out)
     if workers < 0:
         raise UsageError(f"--workers must be at least 0; got {workers}")
     preprocessing = _preprocessing(options)
-    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, units=units, source_rate=rate)
+    dataset = open_dataset(source, preprocessing=preprocessing, cache_dir=cache, **vars(signals))
     found = physiology_of(dataset, lead=lead, workers=workers)
     write_physiology(out, dataset, found)
     _say_skipped(dataset)
     for reason, count in found.failures().most_common():
         print(f"{reason}: in {count} of {len(found)} recordings", file=sys.stderr)
-    print(f"{len(feature_table())} features of {len(found)} recordings: {out}")
+    print(f"{len(feature_table())} features of {counted(len(found), 'recording')}: {out}")
     return 0
 
 
@@ -367,7 +407,9 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
     """The options that embed and evaluate share."""
     parser.add_argument("--checkpoint", type=str, required=True, help="Run (its newest checkpoint) or one checkpoint.")
     parser.add_argument("--data", type=str, required=True, help=DATA_HELP)
-    parser.add_argument("--lead", type=str, default=None, help='Lead to embed (default: I), or "all" for the mean.')
+    parser.add_argument(
+        "--lead", type=str, default=None, help='Lead to embed (default: I, or the commonest), or "all".'
+    )
     _add_source_options(parser)
     parser.add_argument("--model", type=str, default=None, help="The encoder, where it is a package.module:factory.")
     parser.add_argument("--cache", type=str, default=None, help=CACHE_HELP)
@@ -375,27 +417,39 @@ def _add_checkpoint_options(parser: ArgumentParser) -> None:
 
 
 def _add_source_options(parser: ArgumentParser) -> None:
-    """A table to join, and what must be said about arrays."""
+    """A table to join, and what must be said about own files."""
     from ecgloss.data.opening import SourceOptions
 
     parser.add_class_arguments(SourceOptions, skip={"leads"}, as_group=False)
-    parser.add_argument("--leads", type=str, default=None, help="Names of the rows of an array, e.g. I,II,V5.")
+    parser.add_argument(
+        "--leads", type=str, default=None, help="Names of the rows of an array, or channels to take, e.g. I,II,V5."
+    )
 
 
-def _add_array_options(parser: ArgumentParser) -> None:
-    """What must be said about an array besides its leads."""
-    parser.add_argument("--units", type=str, default=None, help="Units of an array: mV, uV or V.")
-    parser.add_argument("--source_rate", type=float, default=None, help="Sampling rate of an array in Hz.")
+def _add_signal_options(parser: ArgumentParser) -> None:
+    """What must be said about own files besides their leads."""
+    from ecgloss.data.files import SignalOptions
+
+    parser.add_class_arguments(SignalOptions, skip={"leads"}, as_group=False)
+
+
+def _signal_options(options: dict[str, Any]) -> Any:
+    """What was said about own files, taken out of the options; their leads are those of the preprocessing."""
+    from ecgloss.data.files import SignalOptions
+
+    return SignalOptions(**{name: options.pop(name) for name in ("units", "source_rate", "dataset_name")})
 
 
 def _source_options(config: Namespace) -> Any:
     """What was said about the source."""
+    from dataclasses import fields
+
     from ecgloss.data.opening import SourceOptions
 
-    leads = None if config.leads is None else tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
-    return SourceOptions(
-        config.table, config.columns, config.units, config.source_rate, leads, config.split, config.fractions
-    )
+    given = {field.name: config[field.name] for field in fields(SourceOptions)}
+    if config.leads is not None:
+        given["leads"] = tuple(lead.strip() for lead in config.leads.split(",") if lead.strip())
+    return SourceOptions(**given)
 
 
 def _add_preprocessing(parser: ArgumentParser) -> None:
@@ -451,7 +505,9 @@ def _say_skipped(dataset: Any) -> None:
     """Print to stderr which records could not be used, and why, and which channels were left out."""
     if dataset.left_out:
         found = ", ".join(f"{name} (in {count} records)" for name, count in list(dataset.left_out.items())[:8])
-        print(f"left out, because they are no ECG leads: {found}; --leads NAME,... takes them", file=sys.stderr)
+        print(
+            f"left out, because they are no ECG leads: {found}; --leads NAME,... takes those in volts", file=sys.stderr
+        )
     if not dataset.skipped:
         return
     print(f"skipped {len(dataset.skipped)} of {len(dataset) + len(dataset.skipped)} records:", file=sys.stderr)

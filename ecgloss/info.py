@@ -11,14 +11,18 @@ import torch
 
 import ecgloss
 from ecgloss._extras import install_command
+from ecgloss._words import counted
 from ecgloss.engine.availability import describe_extension
 
 EXTRAS = {
     "data": ("wfdb", "scipy", "pandas", "pyarrow", "tqdm"),
     "hdf5": ("h5py",),
+    "edf": ("edfio",),
     "features": ("neurokit2",),
     "eval": ("sklearn", "scipy", "matplotlib"),
     "train": ("lightning_fabric", "safetensors", "jsonargparse", "yaml"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
 }
 
 
@@ -43,7 +47,7 @@ def describe() -> str:
 
 def _devices() -> list[str]:
     """Processors and accelerators torch can use."""
-    found = [f"cpu ({os.cpu_count()} cores, {torch.get_num_threads()} torch threads)"]
+    found = [f"cpu ({counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'torch thread')})"]
     found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")

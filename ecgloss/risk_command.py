@@ -41,7 +41,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="Check that table and recordings (--data) belong together."
     )
-    option("data", str, None, "Recordings to check: a folder, a cache, or synthetic[:N].")
+    option("data", str, None, "Recordings to check: a folder, a cache, an own file, or synthetic[:N].")
+    option("units", str, None, "Units of own files that do not say them: mV, uV or V.")
+    option("source_rate", float, None, "Sampling rate in Hz of own files that do not say it.")
+    option("leads", str, None, "Names of the rows of an array, or channels to take, e.g. I,II,V5.")
+    option("dataset_name", str, None, "Array of signals in an HDF5, MATLAB or .npz file.")
     option("sampling_rate", float, 500.0, "Rate in Hz at which --check measures the ECG.")
     option("lead", str, None, "Lead that --check measures (default: II, or a recording's next best).")
     option("workers", int, 0, "Processes that measure the ECG; 0: this one alone.")
@@ -146,16 +150,25 @@ def _check(config: Namespace) -> int:
     from ecgloss.physiology import physiology_of
 
     preprocessing = Preprocessing(sampling_rate=config.sampling_rate)
-    dataset = open_dataset(config.data, preprocessing=preprocessing, cache_dir=config.cache)
+    leads = None if config.leads is None else [lead.strip() for lead in config.leads.split(",") if lead.strip()]
+    dataset = open_dataset(
+        config.data,
+        preprocessing=preprocessing,
+        cache_dir=config.cache,
+        units=config.units,
+        source_rate=config.source_rate,
+        leads=leads,
+        dataset_name=config.dataset_name,
+    )
     joined = join_for_check(dataset, config.table, config.columns)
     for note in joined.notes:
         print(note, file=sys.stderr)
     features = simple_features(physiology_of(dataset, lead=config.lead, workers=config.workers))
     found = check_risk(dataset, joined, features, seed=config.seed, **_score_options(config))
+    if config.out is not None:  # on disk before it is printed
+        write_json(config.out, found.to_json())
     for line in found.sentences():
         print(line)
-    if config.out is not None:
-        write_json(config.out, found.to_json())
     return 0
 
 

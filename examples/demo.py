@@ -34,6 +34,7 @@ from ecgloss.evaluate.tasks import task_targets
 from ecgloss.models import load_encoder, random_encoder
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.pretrain import pretrain
+from ecgloss.train.recipes import recipe
 
 FEW, DRAWS = 50, 10
 # A diagnosis that no loss has seen, and the risk score that CLEF was trained with; each with its metric.
@@ -98,27 +99,17 @@ def main() -> None:
 
 def configuration(options: argparse.Namespace, scratch: Path) -> PretrainConfig:
     """The options of a run on a small cohort and two cores."""
-    config = PretrainConfig(
+    config = recipe(
+        "small-data",  # with the reasons for its values
         data=f"synthetic:{options.recordings}",
         out="",
         epochs=options.epochs,
-        restart_epochs=options.epochs,
-        lr=1e-3,  # the default suits 100 epochs on a million recordings; these are 10 epochs on 2,000
-        sampling_rate=100.0,
         seed=options.seed,
         cache=str(scratch / "cache"),
     )
     if options.default_views:
-        return config
-    return replace(
-        config,
-        # Two views of the same window have their beats at the same times. An encoder can match them by these times
-        # alone, which teaches it nothing about the patient. Independent windows share only the patient.
-        seconds=5.0,
-        windows="independent",
-        # The default of 0.1 mV is as strong as lead I itself (its RMS here is 0.09 mV) and hides P and T waves.
-        augmentation=Augmentation(noise_rms=0.03),
-    )
+        return replace(config, seconds=10.0, windows="same", augmentation=Augmentation())
+    return config
 
 
 def train_at_once(configs: list[PretrainConfig]) -> None:

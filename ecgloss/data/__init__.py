@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ecgloss.data.cards import CARDS, DatabaseCard
     from ecgloss.data.conversion import convert
     from ecgloss.data.dataset import EcgDataset
+    from ecgloss.data.files import SignalOptions
     from ecgloss.data.opening import from_arrays, open_dataset
     from ecgloss.data.preprocess import Preprocessing, prepare
     from ecgloss.data.recording import STANDARD_LEADS, Metadata, Recording, Skipped, normalise_lead
@@ -35,6 +36,7 @@ _HOME = {
     "Preprocessing": "preprocess",
     "Recording": "recording",
     "STANDARD_LEADS": "recording",
+    "SignalOptions": "files",
     "Skipped": "recording",
     "Split": "splits",
     "convert": "conversion",
@@ -56,6 +58,7 @@ __all__ = [
     "Metadata",
     "Preprocessing",
     "Recording",
+    "SignalOptions",
     "Skipped",
     "Split",
     "convert",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgloss.data.cache import build_cache
+from ecgloss.data.files import SignalOptions
 from ecgloss.data.preprocess import Preprocessing
-from ecgloss.data.sources import ArrayOptions, resolve
+from ecgloss.data.sources import resolve
 
 
 def convert(
@@ -15,8 +16,7 @@ def convert(
     *,
     preprocessing: Preprocessing,
     progress: bool = True,
-    units: str | None = None,
-    source_rate: float | None = None,
+    signals: SignalOptions | None = None,
 ) -> Path:
     """Convert a source into a cache in a folder of your choice.
 
@@ -25,8 +25,8 @@ def convert(
         out: The folder to create. It must not exist yet, or it must be empty.
         preprocessing: What is done to every signal.
         progress: Show a progress bar.
-        units: Of an array: mV, uV or V; its rows are ``preprocessing.leads``.
-        source_rate: Sampling rate of an array in Hz.
+        signals: What is said about own files: units, rate, the array's name; leads default to
+            ``preprocessing.leads``.
 
     Returns:
         ``out``, which `ecgloss.data.open_dataset` opens.
@@ -44,7 +44,6 @@ def convert(
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; give another folder, or empty this one")
-    arrays = ArrayOptions(units, source_rate)
-    found = resolve(source, preprocessing, arrays, skip=out)
+    found = resolve(source, preprocessing, signals, skip=out)
     build_cache(found, out, preprocessing.stored(), progress=progress)
     return out

@@ -16,23 +16,26 @@ from ecgloss.data.arrays import checked_arrays
 from ecgloss.data.cache import build_cache, is_cache
 from ecgloss.data.cache.source_files import keep, unchanged
 from ecgloss.data.dataset import EcgDataset
+from ecgloss.data.files import SignalOptions
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Metadata
-from ecgloss.data.sources import ArrayOptions, Source, array_source, resolve
+from ecgloss.data.sources import Source, array_source, resolve
 from ecgloss.data.table import join_table
 from ecgloss.data.table_columns import parse_columns
 
 
 @dataclass(frozen=True)
-class SourceOptions:
+class SourceOptions(SignalOptions):
     """What may be said about a data source besides its name.
 
     Attributes:
+        units: Units of own files that do not say them: mV, uV or V.
+        source_rate: Sampling rate in Hz of own files that do not say it.
+        leads: Names of the rows of an array, in order, or those to take of a file with named channels; default: the
+            leads of the preprocessing.
+        dataset_name: Name of the array of signals in an HDF5, MATLAB or .npz file, where it cannot be recognised.
         table: Table of recordings or patients to join: CSV, TSV or Parquet.
         columns: What its columns mean, as record=file,patient=pid,risk=my_score; other headings are recognised.
-        units: Units of an array: mV, uV or V.
-        source_rate: Sampling rate of an array in Hz.
-        leads: Names of the rows of an array, in order; default: the leads of the preprocessing.
         split: A split file, or a column of the table (train, validation, test, or folds 1 to 10: 9 validates, 10
             tests), or folds, the split of the database; default: that of pretraining where the data is the same, else
             that of the database (PTB-XL), else a new one by patient.
@@ -41,9 +44,6 @@ class SourceOptions:
 
     table: str | None = None
     columns: str | dict[str, str] | None = None
-    units: str | None = None
-    source_rate: float | None = None
-    leads: tuple[str, ...] | None = None
     split: str | None = None
     fractions: tuple[float, float, float] | None = None
 
@@ -52,7 +52,7 @@ class SourceOptions:
 
         Example:
             >>> sorted(SourceOptions(units="mV").for_opening())
-            ['columns', 'leads', 'source_rate', 'split', 'table', 'units']
+            ['columns', 'dataset_name', 'leads', 'source_rate', 'split', 'table', 'units']
         """
         return {name: value for name, value in vars(self).items() if name != "fractions"}
 
@@ -68,22 +68,25 @@ def open_dataset(
     units: str | None = None,
     source_rate: float | None = None,
     leads: Sequence[str] | None = None,
+    dataset_name: str | None = None,
     split: str | None = None,
 ) -> EcgDataset:
     """Open recordings, converting them on first use.
 
     Args:
-        source: A folder of WFDB records of any layout, a converted cache, a file of arrays (n, leads, samples) (.npy or
-            .npz), or ``"synthetic"``, ``"synthetic:N"``, ``"synthetic:N:SEED"`` for a simulated cohort (default: 2,000
-            recordings, seed 0).
+        source: A folder of WFDB records of any layout, a converted cache, a file of arrays (.npy, .npz, .h5, .hdf5,
+            .mat), a recording (.edf, .bdf, .csv, .tsv), a folder of such files, or ``"synthetic"``,
+            ``"synthetic:N"``, ``"synthetic:N:SEED"`` for a simulated cohort (default: 2,000 recordings, seed 0).
         preprocessing: What is done to every signal. A converted cache must have been made with the same.
         cache_dir: Where converted caches are kept; default is ``$ECGLOSS_CACHE``, else ``~/.cache/ecgloss``.
         progress: Show a progress bar while converting.
         table: A table of recordings or patients to join: CSV, TSV or Parquet, see :func:`ecgloss.data.join_table`.
         columns: What its columns mean, ``"record=file,risk=my_score"`` or a mapping; other headings are recognised.
-        units: Of an array: mV, uV or V.
-        source_rate: Sampling rate of an array in Hz.
-        leads: Names of the rows of an array, in order; default: ``preprocessing.leads``.
+        units: Of own files that do not say them: mV, uV or V.
+        source_rate: Sampling rate in Hz of own files that do not say it.
+        leads: Names of the rows of an array, in order, or those to take of a file with named channels; default:
+            ``preprocessing.leads``.
+        dataset_name: Name of the array of signals in an HDF5, MATLAB or .npz file, where it cannot be recognised.
         split: A column of the table with the parts of a split; a file, which is not read here, is left alone.
 
     Returns:
@@ -94,15 +97,16 @@ def open_dataset(
             damaged or was made with other preprocessing, or the table cannot be joined.
 
     Example:
-        >>> open_dataset("no such folder", preprocessing=Preprocessing())
+        >>> open_dataset("no such folder", preprocessing=Preprocessing())  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: data source no such folder does not exist; give a folder of WFDB records, or "synthetic"
+        ValueError: data source no such folder does not exist; give a folder of WFDB records, a file (.npy, ...
     """
     if columns and table is None:
         raise ValueError(f"columns say what the columns of a table mean; got columns {columns} without a table")
-    arrays = ArrayOptions(units, source_rate, None if leads is None else tuple(leads))
-    dataset = _open(source, preprocessing, arrays, cache_dir, progress)
+    signals = SignalOptions(units, source_rate, None if leads is None else tuple(leads), dataset_name)
+    beside = None if table is None else Path(table)
+    dataset = _open(source, preprocessing, signals, beside, cache_dir, progress)
     if table is None:
         return dataset
     meanings = parse_columns(columns)
@@ -161,7 +165,8 @@ def from_arrays(
 def _open(
     source: str | Path,
     preprocessing: Preprocessing,
-    arrays: ArrayOptions,
+    signals: SignalOptions,
+    table: Path | None,
     cache_dir: str | Path | None,
     progress: bool,
 ) -> EcgDataset:
@@ -171,13 +176,18 @@ def _open(
         dataset = EcgDataset(folder)
         _check_preprocessing(dataset, preprocessing.stored())
         return _with(dataset, preprocessing)
-    found = resolve(source, preprocessing, arrays, skip=_cache_root(cache_dir))
+    found = resolve(source, preprocessing, signals, skip=_cache_root(cache_dir), table=table)
     return _converted(found, preprocessing, cache_dir, progress)
 
 
 def _cache_root(cache_dir: str | Path | None) -> Path:
     """Where converted caches are kept."""
-    return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    try:
+        return Path(cache_dir or os.environ.get("ECGLOSS_CACHE") or "~/.cache/ecgloss").expanduser().absolute()
+    except RuntimeError as error:  # this user has no home folder
+        raise ValueError(
+            "there is no home folder for converted caches; name one with --cache or $ECGLOSS_CACHE"
+        ) from error
 
 
 def _converted(

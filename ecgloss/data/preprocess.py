@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ecgloss._extras import require
+from ecgloss._value_types import check_values, shortened
 from ecgloss.data.recording import normalise_lead
 
 #: Accepted rates in Hz. One outside is a mistake in a header; resampling from it could need any amount of memory.
@@ -26,6 +27,7 @@ NORMALISATIONS = ("recording", "dataset", "none")
 _UNITS = "mV"
 _LATER = {"notch_hz": None, "normalisation": "recording", "scale_mv": None, "units": _UNITS}  # fields files may lack
 _NOTCH_QUALITY = 30.0
+_HIGHEST_ORDER = 20
 _FLAT = 1e-6  # a lead that varies by less than this part of its level holds rounding errors, not an ECG
 
 
@@ -80,8 +82,8 @@ class Preprocessing:
             raise ValueError(
                 f"high_hz must be below half the sampling rate ({self.sampling_rate / 2:g} Hz), got {self.high_hz:g} Hz"
             )
-        if self.order < 1:
-            raise ValueError(f"order must be at least 1, got {self.order}")
+        if not 1 <= self.order <= _HIGHEST_ORDER:
+            raise ValueError(f"order must lie between 1 and {_HIGHEST_ORDER}, got {self.order}")
         if self.leads is not None:
             if isinstance(self.leads, str) or not self.leads:
                 raise ValueError(f"leads must be a non-empty sequence of lead names, got {self.leads!r}")
@@ -122,23 +124,21 @@ class Preprocessing:
         """
         expected = {"sampling_rate", "low_hz", "high_hz", "order", "leads"}
         if not isinstance(fields, dict) or not expected <= set(fields) <= {*expected, *_LATER}:
-            raise ValueError(f"preprocessing must have the fields {sorted(expected)}, got {fields!r}")
+            raise ValueError(f"preprocessing must have the fields {sorted(expected)}, got {shortened(fields)}")
         fields = {**_LATER, **fields}
+        check_values(cls, fields)
         if fields["units"] != _UNITS:
             raise ValueError(f"preprocessing: units must be {_UNITS}, got {fields['units']!r}")
-        try:
-            return cls(
-                sampling_rate=float(fields["sampling_rate"]),
-                low_hz=float(fields["low_hz"]),
-                high_hz=float(fields["high_hz"]),
-                order=int(fields["order"]),
-                leads=None if fields["leads"] is None else tuple(str(lead) for lead in fields["leads"]),
-                notch_hz=None if fields["notch_hz"] is None else float(fields["notch_hz"]),
-                normalisation=str(fields["normalisation"]),
-                scale_mv=None if fields["scale_mv"] is None else float(fields["scale_mv"]),
-            )
-        except TypeError as error:
-            raise ValueError(f"preprocessing holds a value of the wrong kind: {fields!r}") from error
+        return cls(
+            sampling_rate=float(fields["sampling_rate"]),
+            low_hz=float(fields["low_hz"]),
+            high_hz=float(fields["high_hz"]),
+            order=fields["order"],
+            leads=None if fields["leads"] is None else tuple(fields["leads"]),
+            notch_hz=None if fields["notch_hz"] is None else float(fields["notch_hz"]),
+            normalisation=fields["normalisation"],
+            scale_mv=None if fields["scale_mv"] is None else float(fields["scale_mv"]),
+        )
 
 
 def prepare(signal: np.ndarray, sampling_rate: float, preprocessing: Preprocessing) -> np.ndarray:

@@ -70,6 +70,7 @@ class Recording:
         leads: Normalised lead names, one per row of ``signal``.
         sampling_rate: Samples per second, in Hz.
         metadata: What is known about the patient.
+        left_out: Names of channels that were not read, because they are no ECG leads.
 
     Raises:
         ValueError: If ``signal`` is not two-dimensional, or does not have one row per lead.
@@ -85,6 +86,7 @@ class Recording:
     leads: tuple[str, ...]
     sampling_rate: float
     metadata: Metadata = field(default_factory=Metadata)
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.signal.ndim != 2 or self.signal.shape[0] != len(self.leads):
@@ -134,6 +136,17 @@ def normalise_lead(name: str) -> str:
     if match := _AUGMENTED.fullmatch(stripped):
         return "aV" + match.group(1).upper()
     return stripped
+
+
+def is_standard(name: str) -> bool:
+    """Tell whether a name is that of a lead whose spelling is known: I..III, aVR.., V1..V9, VX.., MLI..MLIII.
+
+    Example:
+        >>> is_standard("avr"), is_standard("ECG")
+        (True, False)
+    """
+    stripped = name.strip()
+    return any(form.fullmatch(stripped) for form in (_ROMAN, _AUGMENTED, _CHEST, _MODIFIED))
 
 
 def select_leads(recording: Recording, leads: tuple[str, ...] | None) -> Recording:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgloss._files import write_json
+from ecgloss._files import read_json, write_json
+from ecgloss._value_types import check_values
 
 if TYPE_CHECKING:
     from ecgloss.data.dataset import EcgDataset
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.15, 0.15)
 _FORMAT = 1
+
+
+@dataclass
+class _SavedSplit:
+    """What a file says of a split besides the parts."""
+
+    seed: int
+    fractions: tuple[float, float, float]
+    fingerprint: str
 
 
 class Overlap(NamedTuple):
@@ -83,20 +92,23 @@ class Split:
         Raises:
             ValueError: If it cannot be read or is not a split.
         """
+        raw = read_json(path)
         try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
             if raw["format"] != _FORMAT:
-                raise ValueError(f"format version is {raw['format']!r}, expected {_FORMAT}")
+                raise ValueError(f"its format is {raw['format']!r}, not {_FORMAT}")
             parts = list(raw["recordings"].values())
             if not set(parts) <= {*PARTS, None}:
-                raise ValueError(f"unknown parts {sorted(set(map(str, parts)) - set(PARTS))}")
+                odd = sorted(set(map(str, parts)) - set(PARTS))
+                raise ValueError(f"it has unknown parts {', '.join(odd)[:200]}")
             train, validation, test = _positions(parts)
+            check_values(_SavedSplit, raw)
             a, b, c = map(float, raw["fractions"])
             names = tuple(raw["recordings"])
             return cls(train, validation, test, int(raw["seed"]), (a, b, c), str(raw["fingerprint"]), names)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"not a split ({error})"
-            raise ValueError(f"cannot read the split {path}: {reason}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"cannot read the split {path}: not a split of ecgloss") from error
+        except ValueError as error:
+            raise ValueError(f"cannot read the split {path}: {error}") from error
 
     def align(self, dataset: EcgDataset) -> Split:
         """Find the same recordings in a dataset opened in another way, for example at another rate.

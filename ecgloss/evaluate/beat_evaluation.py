@@ -296,7 +296,8 @@ def _seen_patients(folder: Path, card: EncoderCard, database: str, beats: Sequen
     if card.data.get("name") != database or not path.is_file():
         return []
     split = Split.load(path)
-    records = {split.names[i].rpartition("/")[0] for i in split.train}
+    every = card.training.get("train_on") == "all"
+    records = {split.names[i].rpartition("/")[0] for i in (range(len(split.names)) if every else split.train)}
     return sorted({record.patient for record in beats if record.name in records})
 
 

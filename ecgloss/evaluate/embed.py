@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,6 +85,27 @@ def _inputs(
         absent = ", ".join(x for x in leads if x not in has)
         raise ValueError(f"{len(lacking)} of {len(rows)} recordings lack leads of the encoder: {name} has no {absent}")
     return [[tuple(leads)] for _ in rows]
+
+
+def lead_to_embed(dataset: EcgDataset, lead: str | None) -> tuple[str, str]:
+    """The lead to embed where none is named, and a sentence on it; empty if it is lead I or was named.
+
+    It is lead I, or, where no recording has that (as in databases of two leads), the lead that most recordings have.
+
+    Args:
+        dataset: The recordings.
+        lead: The lead that was named, or None.
+    """
+    if lead is not None:
+        return lead, ""
+    having = Counter(name for i in range(len(dataset)) for name in dataset.leads(i))
+    if "I" in having or not having:
+        return "I", ""
+    most, count = having.most_common(1)[0]
+    return (
+        most,
+        f"no recording has lead I: {most} is embedded, which {count} of {len(dataset)} have (--lead takes another)",
+    )
 
 
 def rows_with_leads(

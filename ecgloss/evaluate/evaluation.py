@@ -16,7 +16,7 @@ from ecgloss.data.opening import SourceOptions, open_dataset
 from ecgloss.data.overlap import seen_before, signatures
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, chosen_split, unknown_patients
-from ecgloss.evaluate.embed import embed, rows_with_leads
+from ecgloss.evaluate.embed import embed, lead_to_embed, rows_with_leads
 from ecgloss.evaluate.metrics import main_metric
 from ecgloss.evaluate.probe import ProbeResult, linear_probe
 from ecgloss.evaluate.probe_data import REGRESSION, Part
@@ -142,8 +142,8 @@ def evaluate_linear(
         checkpoint: A training run or one of its checkpoints.
         data: Data source, as for pretraining.
         task: What to predict.
-        lead: The lead to embed, or ``"all"`` for the mean over leads; default I. None for an encoder that sees several
-            leads at once.
+        lead: The lead to embed, or ``"all"`` for the mean over leads; default: I, or the commonest. None for an
+            encoder that sees several leads at once.
         model: Required for an encoder of a factory, see :func:`ecgloss.models.load_encoder`.
         label_fraction: Fraction of the training labels the probe may use, in (0, 1].
         region: SCORE2 risk region, for the task ``"risk"``.
@@ -164,7 +164,6 @@ def evaluate_linear(
     folder = find_checkpoint(checkpoint)
     trained, card = load_encoder(folder, model)
     leads = several_leads(card, lead)
-    lead = lead or "I"
     dataset = open_dataset(
         data,
         preprocessing=Preprocessing.from_json(card.preprocessing),
@@ -174,6 +173,10 @@ def evaluate_linear(
     )
     split, origin = matching_split(folder, card, dataset, source)
     dataset.notes += unknown_patients(dataset)
+    if leads is None:
+        lead, chosen = lead_to_embed(dataset, lead)
+        dataset.notes += [chosen] if chosen else []
+    lead = lead or "I"
     targets = task_targets(dataset, task, region=region)
     usable, left_out = rows_with_leads(dataset, targets.rows, lead, leads)
     if left_out:
@@ -227,7 +230,8 @@ def matching_split(
     if asked is None and fractions is None and before is not None and card.data["fingerprint"] == dataset.fingerprint:
         if not len(before.test):
             raise ValueError(f"{checkpoint} was trained on all of {dataset.source}; evaluate on other data")
-        return before.align(dataset), "that of pretraining"
+        seen_all = "; pretraining saw all recordings, also those of test" if _saw_all(card) else ""
+        return before.align(dataset), f"that of pretraining{seen_all}"
     seed = int(card.training.get("seed", 0))
     split, origin = chosen_split(dataset, asked, seed=seed, fractions=fractions)
     seen = _trained_on(checkpoint, card, dataset, before)
@@ -249,9 +253,14 @@ def _trained_on(checkpoint: Path, card: EncoderCard, dataset: EcgDataset, before
     if known is not None:
         seen |= seen_before(signatures(dataset), known.numpy())
     if before is not None and card.data["name"] == dataset.name:
-        trained = {before.names[i] for i in before.train}
+        trained = set(before.names) if _saw_all(card) else {before.names[i] for i in before.train}
         seen |= np.array([name in trained for name in dataset.index["name"]])
     return seen
+
+
+def _saw_all(card: EncoderCard) -> bool:
+    """Whether recordings of all parts of the split were trained on."""
+    return card.training.get("train_on") == "all"
 
 
 def probe_targets(

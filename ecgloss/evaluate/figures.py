@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_NOT_TERMS = frozenset({"step", "epoch", "lr", "samples_per_second", "waited_for_data"})  # of a line of metrics.jsonl
+_NOT_TERMS = frozenset(  # of a line of metrics.jsonl
+    {"step", "epoch", "lr", "samples_per_second", "waited_for_data", "validation_loss", "gradient_norm"}
+)
+_MONITOR = "monitor_"  # how those begin that are no terms either
 _TSNE_LIMIT = 3000  # above this many recordings t-SNE takes minutes
 _TSNE_AT_LEAST = 10  # below this many, neighbourhoods mean nothing
 _ECG_SECONDS = 10.0
@@ -50,7 +53,10 @@ def loss_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         raise ValueError("histories: no training step to draw")
     records = [record for history in histories.values() for record in history]
     occurring = {name: None for record in records for name, value in record.items() if value is not None}
-    terms = ["loss", *(name for name in occurring if name not in _NOT_TERMS and name != "loss")]
+    terms = [
+        "loss",
+        *(name for name in occurring if name not in _NOT_TERMS | {"loss"} and not name.startswith(_MONITOR)),
+    ]
     figure = style.new_figure(3.4 if len(terms) < 3 else 3.0)
     panels = figure.subplots(1, len(terms), squeeze=False)[0]
     for axes, term in zip(panels, terms):

@@ -136,7 +136,8 @@ def clef(
         z1: (B, D) embeddings of the first views, any float dtype; they are normalised here, in fp32 or wider.
         z2: (B, D) embeddings of the second views of the same samples.
         risk: (B,) clinical risk scores, e.g. SCORE2 as a fraction; (B, K) for several scores at once, whose squared
-            differences add up (scale the columns to weigh them). NaN = unknown. Data: no gradient flows to it.
+            differences add up (scale the columns to weigh them). NaN = unknown. Data: no gradient flows to it. A NumPy
+            array or a column of pandas is copied to the device of z1; so is ``missing``.
         missing: (B,) fraction of the risk's inputs that are missing, in [0, 1], or integer counts with
             ``n_attributes``. None: metadata is complete.
         preset: ``"paper"`` or ``"official"``; ``"preset"`` as the value of any option below means: as the preset says.
@@ -229,6 +230,7 @@ def clef_terms(
     to be computed.
     """
     _validate.check_views(z1, z2, check_finite=check_finite)
+    risk, missing = _validate.as_tensor(risk, z1), _validate.as_tensor(missing, z1)
     _validate.check_risk(risk, z1, nan_risk=options.nan_risk)
     if missing is not None:
         _validate.check_missing(missing, z1, n_attributes)

@@ -31,6 +31,14 @@ class RowTerms(NamedTuple):
     counted: Tensor
     lse: Tensor
 
+    @property
+    def positive(self) -> Tensor:
+        """(N,) what the loss of every anchor subtracts from ``lse``: s_ip where there is one positive.
+
+        tau times its mean is then the mean similarity of positives, from the same pass.
+        """
+        return self.lse - self.rows
+
 
 def check_reduction(reduction: str, weight: Tensor | None, counts: tuple[int, ...], like: Tensor) -> None:
     """A known reduction, and one weight per anchor or per sample (any of ``counts``).

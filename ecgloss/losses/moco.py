@@ -136,4 +136,5 @@ class MoCoLoss(Loss):
     def extra_repr(self) -> str:
         """Options, as ``print`` shows them."""
         size, width = self.queue.shape
-        return f"width={width}, size={size}, weight_norm={self.weight_norm!r}, backend={self.backend!r}"
+        held = "" if self.log_temperature is not None else f"temperature={self.temperature!r}, "  # it shows itself
+        return f"width={width}, size={size}, {held}weight_norm={self.weight_norm!r}, backend={self.backend!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ecgloss._extras import require
+from ecgloss._file_errors import naming
 from ecgloss._files import read_json, replacing, write_json
+from ecgloss.models.card_check import check_card
 from ecgloss.models.encoder import TRIAL_LENGTH, Encoder, build_from, import_factory, is_factory
 from ecgloss.models.registry import MODELS, check_model
 
-WEIGHTS, CARD, TRAINED_ON = "encoder.safetensors", "card.json", "trained_on.safetensors"
+WEIGHTS, CARD, TRAINED_ON, STATE = "encoder.safetensors", "card.json", "trained_on.safetensors", "state.json"
+BEST = "best"  # RUN/best is the best checkpoint of a run, whose number the state of its latest one names
+SIGNATURE = 96  # length of the signature of a recording
 _FORMAT = 1
 
 
@@ -59,7 +63,8 @@ def save_encoder(folder: str | Path, model: nn.Module, card: EncoderCard) -> Non
     """
     folder = Path(folder)
     safetensors = require("safetensors.torch", "train")
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     # copies, because tensors that share memory cannot be saved
     weights = {name: x.detach().cpu().contiguous().clone() for name, x in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
@@ -71,7 +76,7 @@ def load_encoder(path: str | Path, model: str | Callable[..., Any] | None = None
     """Load an encoder that ecgloss trained.
 
     Args:
-        path: A training run (its latest checkpoint is taken), or one checkpoint folder.
+        path: A training run (its latest checkpoint is taken), ``RUN/best`` (its best one), or one checkpoint folder.
         model: Required for an encoder of a factory: its name as in training, ``"package.module:factory"``, or the
             factory itself. Importing it runs its code, so that a name in a file alone is not enough.
 
@@ -116,9 +121,10 @@ def trained_on(folder: Path) -> Tensor | None:
     if not path.is_file():
         return None
     tensors: dict[str, Tensor] = read_tensors(path)
-    if set(tensors) != {"signatures"} or tensors["signatures"].ndim != 2:
+    found = tensors.get("signatures", torch.zeros(0))
+    if set(tensors) != {"signatures"} or found.ndim != 2 or found.shape[1] != SIGNATURE or found.dtype != torch.int8:
         raise ValueError(f"{path} does not hold signatures of recordings; delete it to go on without them")
-    return tensors["signatures"]
+    return found
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -133,12 +139,26 @@ def fit(module: nn.Module, path: Path, what: str) -> None:
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         raise ValueError(f"{path} does not fit {what}: {len(wrong)} missing or other tensors: {shown}")
+    unknown = set(not_finite(own)) - {x for x, _ in module.named_parameters()}  # such as unknown risks in a queue
+    bad = [name for name in not_finite(tensors) if name not in unknown]
+    if bad:
+        raise ValueError(f"{path} holds NaN or infinity in {len(bad)} tensors, such as {bad[0]}: it is damaged")
     module.load_state_dict(tensors)
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity.
+
+    Example:
+        >>> not_finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])})
+        ['b']
+    """
+    return [name for name, x in tensors.items() if x.is_floating_point() and not bool(torch.isfinite(x).all())]
+
+
 def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
-    """Shape of a named tensor, None if there is none."""
-    return tuple(tensors[name].shape) if name in tensors else None
+    """Shape of a named tensor of real numbers, None if there is none."""
+    return tuple(tensors[name].shape) if name in tensors and not tensors[name].is_complex() else None
 
 
 def random_encoder(model: str, in_channels: int, seed: int, length: int = TRIAL_LENGTH) -> Encoder:
@@ -187,7 +207,7 @@ def several_leads(card: EncoderCard, lead: str | None) -> list[str] | None:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint folder behind a path: itself, or the latest of a training run.
+    """The checkpoint folder behind a path: itself, the latest of a training run, or ``RUN/best``, its best one.
 
     Raises:
         ValueError: if there is none.
@@ -195,11 +215,41 @@ def find_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if (path / CARD).is_file():
         return path
+    if path.name == BEST and not path.exists():
+        return _best(path.parent)
     steps = checkpoints(path)
     if not steps:
         what = "holds no checkpoint" if path.is_dir() else "is not a folder"
         raise ValueError(f"{path} {what}: expected a training run or a checkpoint with {CARD} and {WEIGHTS}")
     return steps[-1]
+
+
+def _best(run: Path) -> Path:
+    """The checkpoint after the epoch with the lowest loss.
+
+    Raises:
+        ValueError: if no epoch has ended.
+    """
+    latest = find_checkpoint(run)
+    state = read_json(latest / STATE) if (latest / STATE).is_file() else {}
+    watch = state.get("watch", {}) if isinstance(state, dict) else None
+    step = watch.get("best_step", 0) if isinstance(watch, dict) else None
+    if not isinstance(step, int):
+        raise ValueError(f"{latest / STATE} is damaged: it names no best step")
+    best = run / "checkpoints" / checkpoint_name(step)
+    if not (best / CARD).is_file():
+        raise ValueError(f"{run} has no best checkpoint, as no epoch has ended; take {run}, its latest")
+    return best
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the folder of a checkpoint.
+
+    Example:
+        >>> checkpoint_name(20)
+        'step-00000020'
+    """
+    return f"step-{step:08d}"
 
 
 def checkpoints(run: str | Path) -> list[Path]:
@@ -227,4 +277,8 @@ def _read_card(path: Path) -> EncoderCard:
     if set(content) != names:
         odd = ", ".join(sorted(set(content) ^ names))
         raise ValueError(f"{path} has missing or unknown entries: {odd}")
+    try:
+        check_card(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return EncoderCard(**content)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecgloss.train.config import PretrainConfig
+    from ecgloss.train.recipes import recipe
     from ecgloss.train.views import ViewBatch, ViewBatches
 
-_HOME = {"PretrainConfig": "config", "ViewBatch": "views", "ViewBatches": "views"}
+_HOME = {"PretrainConfig": "config", "ViewBatch": "views", "ViewBatches": "views", "recipe": "recipes"}
 
-__all__ = ["PretrainConfig", "ViewBatch", "ViewBatches"]
+__all__ = ["PretrainConfig", "ViewBatch", "ViewBatches", "recipe"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ checkpoint or the ones before it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,25 +28,32 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ecgloss._file_errors import naming
 from ecgloss._files import read_json, read_json_lines, write_json, write_text
 from ecgloss.models.encoder import Encoder
 from ecgloss.models.pretrained import (
+    STATE,
     TRAINED_ON,
     WEIGHTS,
     EncoderCard,
+    checkpoint_name,
     checkpoints,
     fit,
     load_weights,
     read_tensors,
     save_encoder,
 )
+from ecgloss.train.divergence import refuse_diverged
+from ecgloss.train.saved_state import check_groups, check_moments, check_position, check_watch
+from ecgloss.train.watch import Watch
 
-METHOD, OPTIMIZER, STATE, METRICS = "method.safetensors", "optimizer.safetensors", "state.json", "metrics.jsonl"
+_OLDER = "; delete the folder of this checkpoint to go on from the one before it"
+METHOD, OPTIMIZER, METRICS = "method.safetensors", "optimizer.safetensors", "metrics.jsonl"
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: ``step`` steps done, the next one is batch ``batch`` of epoch ``epoch`` (from 0)."""
+    """Where a run stands: ``step`` steps done, the next one is number ``batch`` of epoch ``epoch`` (from 0)."""
 
     step: int
     epoch: int
@@ -61,35 +69,75 @@ def save_checkpoint(
     position: Position,
     keep: int,
     trained_on: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Path:
-    """Write a checkpoint and remove all but the newest ``keep``.
+    """Write a checkpoint and remove all but the newest ``keep`` and the best, which ``watch`` names.
 
     Returns:
         Its folder.
+
+    Raises:
+        FloatingPointError: If the weights are not finite; nothing is written.
+        FileError: If it cannot be written, naming the file and the way out; the checkpoints before it are kept.
     """
-    final = run / "checkpoints" / f"step-{position.step:08d}"
+    refuse_diverged(position.step, card.training, model, method)
+    watch = watch or Watch()
+    folder = run / "checkpoints"
+    final = folder / checkpoint_name(position.step)
     temporary = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed here
-    save_encoder(temporary, model, card)
+    with naming(folder):
+        folder.mkdir(exist_ok=True)
+    for left in folder.glob(".step-*"):  # by a process that was killed here
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with naming(final):
+            _write(temporary, model, method, optimizer, card, position, trained_on, watch)
+            if final.exists():  # the same step again, after a resume
+                _remove(final)
+            os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # makes room again on a full disk
+    for old in checkpoints(run)[:-keep]:
+        if old.name != checkpoint_name(watch.best_step):
+            with naming(old):
+                _remove(old)
+    return final
+
+
+def _write(
+    folder: Path,
+    model: Encoder,
+    method: nn.Module,
+    optimizer: Optimizer,
+    card: EncoderCard,
+    position: Position,
+    trained_on: Tensor | None,
+    watch: Watch,
+) -> None:
+    """Write all files of a checkpoint into a new folder."""
+    save_encoder(folder, model, card)
     held = method.state_dict()
     if held:
-        save_file({name: x.detach().cpu().contiguous() for name, x in held.items()}, temporary / METHOD)
+        save_file({name: x.detach().cpu().contiguous() for name, x in held.items()}, folder / METHOD)
     state = optimizer.state_dict()
     tensors = {
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, slots in state["state"].items()
         for name, value in slots.items()
     }
-    save_file(tensors, temporary / OPTIMIZER)
+    save_file(tensors, folder / OPTIMIZER)
     if trained_on is not None:
-        save_file({"signatures": trained_on}, temporary / TRAINED_ON)
-    write_json(temporary / STATE, {"position": asdict(position), "param_groups": state["param_groups"]})
-    _flush(temporary)
-    shutil.rmtree(final, ignore_errors=True)  # the same step again, after a resume
-    os.replace(temporary, final)
-    for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
-    return final
+        save_file({"signatures": trained_on}, folder / TRAINED_ON)
+    rest = {"position": asdict(position), "watch": asdict(watch), "param_groups": state["param_groups"]}
+    write_json(folder / STATE, rest)
+    _flush(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; a process that is killed here leaves nothing that looks like a whole one."""
+    hidden = folder.with_name(f".{folder.name}.removed")
+    os.replace(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path, model: Encoder, method: nn.Module, optimizer: Optimizer) -> Position:
@@ -103,11 +151,29 @@ def load_checkpoint(folder: Path, model: Encoder, method: nn.Module, optimizer: 
         fit(method, folder / METHOD, "the method of this run")
     state = read_json(folder / STATE)
     slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in read_tensors(folder / OPTIMIZER).items():
+    tensors = read_tensors(folder / OPTIMIZER)
+    try:
+        position = Position(**check_position(state))
+        check_groups(state, optimizer)
+    except ValueError as error:
+        raise ValueError(f"{folder / STATE} is damaged: {error}{_OLDER}") from error
+    try:
+        check_moments(tensors, optimizer)
+    except ValueError as error:
+        raise ValueError(f"{folder / OPTIMIZER} is damaged: {error}{_OLDER}") from error
+    for name, value in tensors.items():
         index, slot = name.split(".", 1)
         slots.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
-    return Position(**state["position"])
+    return position
+
+
+def load_watch(folder: Path) -> Watch:
+    """The watched loss as it was at a checkpoint; a new one for checkpoints that were written before there was one."""
+    try:
+        return Watch(**check_watch(read_json(folder / STATE)))
+    except ValueError as error:
+        raise ValueError(f"{folder / STATE} is damaged: {error}{_OLDER}") from error
 
 
 class MetricsLog:
@@ -119,17 +185,40 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, steps: int) -> None:
-        kept = [line for line in read_json_lines(path) if line["step"] <= steps] if path.exists() else []
+        kept = [line for line in read_metrics(path) if line["step"] <= steps] if path.exists() else []
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
+        with naming(path):
+            self._file = path.open("ab", buffering=0)
 
     def write(self, **values: Any) -> None:
-        """Append one line."""
-        self._file.write(json.dumps(values) + "\n")
+        """Append one line.
+
+        Raises:
+            FileError: If it cannot be written; what was written of it is left out when the run goes on.
+        """
+        with naming(self._path):
+            line = (json.dumps(values) + "\n").encode()
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl.
+
+    Raises:
+        ValueError: If a line is damaged, naming it.
+    """
+    lines = read_json_lines(path)
+    for number, line in enumerate(lines, start=1):
+        step, rest = line.get("step"), line.values()
+        if type(step) is not int or not all(x is None or isinstance(x, int | float) for x in rest):
+            raise ValueError(f"line {number} of {path} is damaged; delete the line to go on without it")
+    return lines
 
 
 def _flush(folder: Path) -> None:

@@ -42,6 +42,11 @@ class ViewBatch:
     leads2: list[str]
     beats: Beats | None = None
 
+    def tensors(self) -> tuple[Tensor | Beats, ...]:
+        """What a method is called with: views, rows and, where there are some, beats."""
+        parts = (self.view1, self.view2, self.rows)
+        return parts if self.beats is None else (*parts, self.beats)
+
 
 @dataclass(frozen=True)
 class WindowBatch:
@@ -66,6 +71,18 @@ class WindowBatch:
         marks = self.marks and BeatMarks(*(x.to(device, non_blocking=True) for x in self.marks))
         rows = self.rows.to(device, non_blocking=True)
         return replace(self, windows=self.windows.to(device), rows=rows, marks=marks)
+
+    def pin_memory(self) -> WindowBatch:
+        """The same batch in memory that a GPU copies from without the host's waiting; ``DataLoader`` calls this."""
+        marks = self.marks and BeatMarks(*(x.pin_memory() for x in self.marks))
+        windows = self.windows._replace(x=self.windows.x.pin_memory())
+        return replace(self, windows=windows, rows=self.rows.pin_memory(), marks=marks)
+
+    def pin_memory(self) -> WindowBatch:
+        """The same in memory from which a GPU copies without the host waiting: PyTorch's loader calls it."""
+        marks = self.marks and BeatMarks(*(x.pin_memory() for x in self.marks))
+        windows = self.windows._replace(x=self.windows.x.pin_memory())
+        return replace(self, windows=windows, rows=self.rows.pin_memory(), marks=marks)
 
 
 class ViewBatches(Dataset[ViewBatch]):

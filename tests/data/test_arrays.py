@@ -84,7 +84,7 @@ def test_other_content_or_description_is_another_cache(tmp_path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"units": None}, r"say --units; an array does not hold them"),
+        ({"units": None}, r"say --units; the file does not hold it"),
         ({"units": None, "source_rate": None}, r"say --source_rate \(sampling_rate\), --units"),
         ({"units": "millivolt"}, r"units must be one of mV, uV, µV, V; got millivolt"),
         ({"source_rate": -1.0}, r"source_rate must be positive, in Hz; got -1"),
@@ -99,24 +99,24 @@ def test_what_is_not_said_or_does_not_fit_is_named(tmp_path, said, message):
         open_dataset(tmp_path / "x.npy", preprocessing=Preprocessing(), cache_dir=tmp_path, progress=False, **options)
 
 
-def test_swapped_axes_objects_and_damaged_files_are_refused(tmp_path):
+def test_objects_and_damaged_files_are_refused(tmp_path):
     preprocessing, said = Preprocessing(), {"units": "mV", "source_rate": 250.0, "leads": ["II", "V5"]}
-    np.save(tmp_path / "turned.npy", signals().swapaxes(1, 2))
     np.save(tmp_path / "objects.npy", np.array([{}, []], object), allow_pickle=True)
     np.save(tmp_path / "words.npy", np.full((5, 2, 9), "a"))
     (tmp_path / "damaged.npy").write_bytes(b"no array")
     np.savez(tmp_path / "several.npz", a=signals(), b=signals())
     for name, message in {
-        "turned.npy": r"seems to be \(n, samples, leads\)",
-        "objects.npy": "cannot read the array .*objects.npy",
+        "objects.npy": "objects.npy cannot be read",
         "words.npy": "must hold real numbers",
-        "damaged.npy": "cannot read the array .*damaged.npy",
-        "several.npz": "must have one array of signals, called signals; it has a, b",
+        "damaged.npy": "damaged.npy cannot be read",
+        "several.npz": "must have one array of signals, called signals, .*; it has a .*, b",
     }.items():
         with pytest.raises(ValueError, match=message):
             open_dataset(tmp_path / name, preprocessing=preprocessing, cache_dir=tmp_path, progress=False, **said)
-    with pytest.raises(ValueError, match="units and source_rate describe arrays"):
+    with pytest.raises(ValueError, match="units describe own files"):
         open_dataset("synthetic:3", preprocessing=preprocessing, cache_dir=tmp_path, units="mV")
+    with pytest.raises(ValueError, match=r"seems to be \(n, samples, leads\)"):
+        from_arrays(signals().swapaxes(1, 2), cache_dir=tmp_path, **SAID)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from started import start
 
 from ecgloss._extras import MissingExtraError, require
@@ -91,13 +92,17 @@ def test_a_part_without_its_last_file_is_written_again(open_, caches, folder, mo
     assert len(open_()) == 4
 
 
-def test_what_others_left_unfinished_goes_after_a_week(open_, tmp_path):
-    old, recent = (tmp_path / "caches" / f".unfinished-{name}" for name in ("old", "recent"))
-    old.mkdir(parents=True)
-    recent.mkdir()
-    os.utime(old, (0, time.time() - 8 * 24 * 3600))
-    open_()
-    assert (old.exists(), recent.exists()) == (False, True)
+def test_what_dead_processes_left_unfinished_goes_after_a_day(open_, tmp_path):
+    old, recent, alive = (
+        tmp_path / "caches" / f".unfinished-{name}" for name in ("old-1-2", "recent-1-2", "alive-1-2")
+    )
+    for folder in (old, recent, alive):
+        folder.mkdir(parents=True)
+    for folder in (old, alive):
+        os.utime(folder, (0, time.time() - 2 * 24 * 3600))
+    with FileLock(f"{alive}.lock"):
+        open_()
+    assert (old.exists(), recent.exists(), alive.exists()) == (False, True, True)
 
 
 def test_two_that_build_at_once_end_with_one_cache(open_, caches, monkeypatch):

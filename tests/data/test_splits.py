@@ -126,7 +126,10 @@ def test_a_failed_save_leaves_the_old_split(tmp_path, monkeypatch):
 def test_a_file_that_is_not_a_split_is_one_clear_error(tmp_path, text):
     path = tmp_path / "split.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"cannot read the split .*split\.json: not a split"):
+    with pytest.raises(
+        ValueError,
+        match=r"split\.json(: not a split of ecgloss|: its format is 2|: it has unknown parts exam| is not valid JSON)",
+    ):
         Split.load(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -117,3 +118,12 @@ def test_backends_say_why_they_are_not_usable():
     assert set(status) == {"triton", "cpp", "chunked", "reference"}
     assert all(s.note for s in status.values())
     assert status["chunked"].usable
+
+
+def test_risks_may_be_arrays_or_columns():
+    risk, missing = np.array([0.1, np.nan, 0.3]), np.array([0.0, 1.0, 0.5])
+    z1, z2 = torch.eye(3), torch.eye(3).flip(0)
+    expected = ecgloss.CLEFLoss()(z1, z2, torch.tensor(risk), torch.tensor(missing))
+    assert torch.equal(ecgloss.CLEFLoss()(z1, z2, risk, missing), expected)
+    with pytest.raises(TypeError, match=r"risk must be a torch.Tensor.* got list"):
+        ecgloss.CLEFLoss()(z1, z2, risk.tolist(), missing)

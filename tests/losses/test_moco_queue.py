@@ -171,3 +171,8 @@ def test_the_module_compiles_and_writes():
         )
     assert torch.equal(module.queue, plain.queue)
     assert module.position == plain.position == 2
+
+
+def test_print_shows_the_temperature():
+    assert "temperature=0.2" in repr(ecgloss.MoCoLoss(4, 8, 0.2))
+    assert "temperature" not in repr(ecgloss.MoCoLoss(4, 8, ecgloss.LogTemperature(0.2))).splitlines()[0]

@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
+import ecgloss
 from ecgloss._extras import MissingExtraError, install_command, require
 
 OPTIONAL = [
     "wfdb",
     "h5py",
+    "edfio",
     "pandas",
     "scipy",
     "sklearn",
@@ -46,6 +48,11 @@ for part in {parts!r}:
     assert [line.split()[0] for line in lines] == parts
     for line in lines:
         assert not set(OPTIONAL) & set(eval(line.partition(" ")[2])), line
+
+
+def test_dir_shows_what_is_for_users_and_nothing_else():
+    assert {"CLEFLoss", "data", "models", "monitor", "risk", "train"} <= set(dir(ecgloss))
+    assert [name for name in dir(ecgloss) if name.startswith("_")] == ["__version__"]
 
 
 def test_a_missing_extra_names_what_to_install():

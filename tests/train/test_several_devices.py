@@ -167,6 +167,12 @@ def train_by_command(folder: Path, loss: str, devices: int, *words: str) -> Path
 @pytest.mark.exhaustive
 def test_physioclr_has_the_same_losses_on_one_and_on_two_processes(tmp_path):
     words = ["--model", "physioclr-small", "--in_channels", "12", "--augmentation.lead_mask_probability", "0.3"]
+    words += [
+        "--clip_norm",
+        "1",
+        "--log_steps",
+        "1",
+    ]  # gradient lengths and monitors are compared too
     runs = [train_by_command(tmp_path, "physioclr", devices, *words) for devices in (2, 1)]  # 2 compute the features
     lines = [read_json_lines(run / "metrics.jsonl") for run in runs]
     assert len(lines[0]) == len(lines[1]) > 2

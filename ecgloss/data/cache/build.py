@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ecgloss.data.sources import Source
 
 _UNFINISHED = ".unfinished-"
-_ABANDONED_S = 7 * 24 * 3600.0  # an unfinished folder of this age is deleted; until then the conversion can go on
+_ABANDONED_S = 24 * 3600.0  # until then the conversion of a process that was killed can go on
 _LARGEST_PART, _MOST_PARTS = 64, 4096  # records per part, and parts unless there are more records than fit
 _FEWEST_PARTS = 64  # so that a few long records are spread over processes as well
 _WORTH_S = 2.0 if FORKED else 8.0  # processes are started when more than this is left to do
@@ -137,10 +137,27 @@ def _alone(folder: Path, *, say: bool) -> Iterator[None]:
 
 
 def _sweep(parent: Path, own: str) -> None:
-    """Delete unfinished folders that nobody has gone on with for a week."""
+    """Delete unfinished folders of dead processes: of the same source as it was before, or a day old."""
+    source = own.rsplit("-", 2)[0]  # the rest of the name changes with its files
     for old in parent.glob(f"{_UNFINISHED}*"):
-        if not old.name.startswith(own) and time.time() - old.stat().st_mtime > _ABANDONED_S:
+        name = old.name.removesuffix(".lock")
+        if name == own or not old.exists():
+            continue
+        aged = time.time() - old.stat().st_mtime > _ABANDONED_S
+        if (aged or name.rsplit("-", 2)[0] == source) and not _alive(parent / f"{name}.lock"):
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else _quietly(old.unlink)
+
+
+def _alive(lock: Path) -> bool:
+    """Whether a process holds the lock of an unfinished folder."""
+    if not lock.exists():
+        return False
+    filelock = require("filelock", "data")
+    try:
+        with filelock.FileLock(lock, mode=0o666, timeout=0):
+            return False
+    except (filelock.Timeout, OSError):
+        return True
 
 
 def _quietly(action: Callable[[], None]) -> None:

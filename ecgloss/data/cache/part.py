@@ -79,6 +79,7 @@ def write_part(
                 seen |= dict.fromkeys(lead for recording in recordings for lead in recording.leads)
                 if preprocessing.leads is None and not leads_said:
                     recordings = [_ecg_leads(recording, left_out) for recording in recordings]
+                left_out.update(channel for recording in recordings for channel in recording.left_out)
                 prepared = [_prepared(recording, preprocessing) for recording in recordings]
             except MissingExtraError:
                 raise

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.hdf5 import dataset
@@ -76,11 +78,24 @@ def _read(part: Path, k: int, name: str, row: Mapping[str, str] | None) -> list[
                 f"tracings of {part.name} has the shape {tracings.shape}, not (exams, samples, 12)"
             )
         samples = np.asarray(tracings[k], np.float32)
-    recorded = np.flatnonzero(samples.any(1))
+    signal = without_padding(samples.T)
+    return [Recording(name, row["patient_id"], signal, STANDARD_LEADS, _RATE, metadata_of(row))]
+
+
+def without_padding(signal: NDArray[Any]) -> NDArray[Any]:
+    """A recording (leads, samples) without the zeros before and after it.
+
+    Raises:
+        InvalidRecordError: If every sample is zero.
+
+    Example:
+        >>> without_padding(np.array([[0, 0, 1, 0, 2, 0]]))
+        array([[1, 0, 2]])
+    """
+    recorded = np.flatnonzero(signal.any(0))
     if not len(recorded):
         raise InvalidRecordError("every sample is zero")
-    signal = np.ascontiguousarray(samples[recorded[0] : recorded[-1] + 1].T)
-    return [Recording(name, row["patient_id"], signal, STANDARD_LEADS, _RATE, metadata_of(row))]
+    return np.ascontiguousarray(signal[:, recorded[0] : recorded[-1] + 1])
 
 
 CARD = DatabaseCard(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 
+from ecgloss.data.recording import is_standard, normalise_lead
+
 #: Millivolt per unit, by the unit's name in small letters; channels in any other unit are not ECG leads.
 MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
+
+_GENERIC = r"(?:ecg|ekg|lead)"
+_PREFIX = re.compile(rf"^(?:{_GENERIC}[\s_:.-]*)+(?=\S)", re.IGNORECASE)
+_UNNAMED = re.compile(rf"(?<![a-z]){_GENERIC}(?![a-z])", re.IGNORECASE)
 
 #: Words in the names of channels that are no ECG leads, though they may be in mV: electroencephalogram and the like,
 #: respiration, skin response, pressures, pulse, and intracardiac electrograms.
@@ -37,3 +43,17 @@ def is_other_signal(name: str) -> bool:
         [False, True, True, True, False, False]
     """
     return _OTHER.search(name) is not None and "ecg" not in name.lower()
+
+
+def lead_of(name: str) -> str | None:
+    """The lead that a channel's name says; ``"ECG"`` and the like as they are, None where it says no ECG lead.
+
+    Example:
+        >>> [lead_of(name) for name in ("ECG I", "EKG-V2", "lead avr", "ECG1", "II", "EEG C3", "CH1")]
+        ['I', 'V2', 'aVR', 'ECG1', 'II', None, None]
+    """
+    for said in (name, _PREFIX.sub("", name.strip())):
+        lead = normalise_lead(said)
+        if is_standard(lead):
+            return lead
+    return None if is_other_signal(name) or not _UNNAMED.search(name) else name.strip()

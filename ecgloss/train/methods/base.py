@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from ecgloss.engine.distributed import gather_rows
+from ecgloss.functional import monitor
 from ecgloss.models.encoder import Encoder
 from ecgloss.train.seeds import generator
 
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
 
 
 class Terms(NamedTuple):
-    """A loss (0-d), and by name what is logged besides: its terms, and what says how it came about."""
+    """The loss of a batch.
+
+    Attributes:
+        loss: 0-d.
+        parts: By name what is logged besides, 0-d each: its terms, and what says how it came about.
+        pair: The embeddings of the two views that the loss compares, (B, D) each, by which a run is watched; None: not.
+    """
 
     loss: Tensor
     parts: dict[str, Tensor]
+    pair: tuple[Tensor, Tensor] | None = None
 
 
 class Method(nn.Module, ABC):
@@ -101,6 +109,12 @@ class Method(nn.Module, ABC):
     def after_step(self, encoder: nn.Module) -> None:
         """Called after every step of the optimiser, e.g. to move a momentum encoder."""
 
+    def monitor(self, z1: Tensor, z2: Tensor, side: SideInformation) -> dict[str, Tensor]:
+        """What :func:`ecgloss.monitor` says of the embeddings of a batch, (B, D) each, over all processes."""
+        found = monitor(self.gather(z1), self.gather(z2))._asdict()
+        del found["effective_negatives"]  # a constant, where negatives have no weights
+        return found
+
     def check(self, config: PretrainConfig, side: SideInformation, gaps: Mapping[str, str]) -> list[str]:
         """Check, once before the first step, that enough is known about the recordings for this method.
 
@@ -140,12 +154,14 @@ class Training(nn.Module):
         """The loss of two views of the recordings at positions ``rows``, (B,), and of their beats."""
         more = () if beats is None else (beats,)
         terms: Terms = self.method(self.encoder, view1, view2, self.side.rows(rows), *more)
-        return Terms(terms.loss, {name: part.detach() for name, part in terms.parts.items()})
+        pair = None if terms.pair is None else (terms.pair[0].detach(), terms.pair[1].detach())
+        return Terms(terms.loss, {name: part.detach() for name, part in terms.parts.items()}, pair)
 
 
-def embed(encoder: nn.Module, *views: Tensor) -> tuple[Tensor, ...]:
-    """Embeddings of several views of B recordings, (B, D) each, in fp32 or wider."""
-    return widened(encoder(torch.cat(views))).chunk(len(views))
+def embed(encoder: nn.Module, view1: Tensor, view2: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of two views of B recordings, (B, D) each, in fp32 or wider."""
+    z1, z2 = widened(encoder(torch.cat([view1, view2]))).chunk(2)
+    return z1, z2
 
 
 def widened(z: Tensor) -> Tensor:

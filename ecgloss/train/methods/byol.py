@@ -43,7 +43,7 @@ class Byol(MomentumMethod):
         p1, p2 = embed(online, view1, view2)
         with torch.no_grad():
             z1, z2 = embed(self.target, view1, view2)
-        return Terms(self.gather(self.criterion(p1, p2, z1, z2)).mean(), {})
+        return Terms(self.gather(self.criterion(p1, p2, z1, z2)).mean(), {}, (p1, z2))
 
     def after_step(self, encoder: nn.Module) -> None:
         """The target follows."""

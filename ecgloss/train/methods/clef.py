@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from ecgloss.functional import monitor
 from ecgloss.functional.clef_options import ClefOptions, resolve
 from ecgloss.losses import CLEFLoss
 from ecgloss.models.encoder import Encoder
@@ -105,7 +106,12 @@ class Clef(Method):
         """The loss, and its two terms."""
         z1, z2 = embed(encoder, view1, view2)
         loss, contrastive, alignment = self.criterion.terms(z1, z2, side.risk, side.missing)
-        return Terms(loss, {"contrastive": contrastive, "alignment": alignment})
+        return Terms(loss, {"contrastive": contrastive, "alignment": alignment}, (z1, z2))
+
+    def monitor(self, z1: Tensor, z2: Tensor, side: SideInformation) -> dict[str, Tensor]:
+        """Monitors, with the effective number of negatives by the weights of the loss."""
+        z1, z2, risk, missing = (self.gather(x) for x in (z1, z2, side.risk, side.missing))
+        return monitor(z1, z2, risk, missing, options=self.criterion.options)._asdict()
 
     def describe(self) -> dict[str, Any]:
         """Risk, its region ("prevent" for the USA), and the options of the loss with its preset filled in."""

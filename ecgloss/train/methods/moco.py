@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 
 from ecgloss.losses import MoCoLoss
 from ecgloss.models.encoder import Encoder
-from ecgloss.train.methods.base import Terms, embed
+from ecgloss.train.methods.base import Terms, widened
 from ecgloss.train.methods.momentum import MomentumMethod, momentum_copy
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class Moco(MomentumMethod):
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss against the queue of earlier batches; then the keys of this batch are written into it."""
-        (q,) = embed(encoder, view1)
+        q = widened(encoder(view1))
         with torch.no_grad():
-            (k,) = embed(self.momentum_encoder, view2)
-        return Terms(self.gather(self.criterion(q, k)).mean(), {})
+            k = widened(self.momentum_encoder(view2))
+        return Terms(self.gather(self.criterion(q, k)).mean(), {}, (q, k))
 
     def after_step(self, encoder: nn.Module) -> None:
         """The momentum encoder follows."""

@@ -175,7 +175,7 @@ class PhysioClr(MomentumMethod):
             parts |= {"mse": mse, "peak_mse": peak_mse}
         if beats is not None and self.options.shuffle:
             parts["unchanged"] = self.gather(beats.unchanged.float()).mean()
-        return Terms(loss, parts)
+        return Terms(loss, parts, (h, shuffled))
 
     def _encode(self, encoder: nn.Module, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Tokens where they are reconstructed from, and embeddings, which are then their means."""

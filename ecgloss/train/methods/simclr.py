@@ -27,7 +27,8 @@ class SimClr(Method):
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss."""
-        return Terms(self.criterion(*embed(encoder, view1, view2)), {})
+        z1, z2 = embed(encoder, view1, view2)
+        return Terms(self.criterion(z1, z2), {}, (z1, z2))
 
     def describe(self) -> dict[str, Any]:
         """The temperature."""

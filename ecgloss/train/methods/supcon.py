@@ -51,8 +51,9 @@ class Cmsc(Method):
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss; the other view of a recording is always a positive."""
-        z1, z2 = (self.gather(z) for z in embed(encoder, view1, view2))
-        return Terms(self.criterion(torch.cat([z1, z2]), self.gather(self.classes(side)).repeat(2)), {})
+        pair = embed(encoder, view1, view2)
+        z1, z2 = (self.gather(z) for z in pair)
+        return Terms(self.criterion(torch.cat([z1, z2]), self.gather(self.classes(side)).repeat(2)), {}, pair)
 
     def describe(self) -> dict[str, Any]:
         """The temperature."""

@@ -47,8 +47,9 @@ class YAware(Method):
 
     def forward(self, encoder: nn.Module, view1: Tensor, view2: Tensor, side: SideInformation) -> Terms:
         """The loss."""
-        z1, z2 = (self.gather(z) for z in embed(encoder, view1, view2))
-        return Terms(self.criterion(z1, z2, self.gather(side.metadata)), {})
+        pair = embed(encoder, view1, view2)
+        z1, z2 = (self.gather(z) for z in pair)
+        return Terms(self.criterion(z1, z2, self.gather(side.metadata)), {}, pair)
 
     def describe(self) -> dict[str, Any]:
         """Temperature, bandwidth and what is compared."""
