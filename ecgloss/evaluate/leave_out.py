@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def leave_patients_out(
         >>> bool(((found.decisions == 0) == (y[:, 0] == 1)).all()), found.tested
         (True, ('a', 'b', 'c', 'd'))
     """
-    x, y, whose = np.asarray(features, np.float64), np.asarray(targets, np.float64), np.asarray(patients)
+    x, y, whose = np.asarray(features), np.asarray(targets, np.float64), np.asarray(patients)
     if y.shape != (len(x), len(classes)) or whose.shape != (len(x),):
         raise ValueError(
             f"targets and patients: need shapes ({len(x)}, {len(classes)}) and ({len(x)},), "
@@ -120,14 +121,14 @@ def leave_patients_out(
 class _Fold:
     """The probe that leaves out one patient."""
 
-    def __init__(self, x: Floats, y: Floats, train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
+    def __init__(self, x: NDArray[Any], y: Floats, train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
         self.learnt = np.flatnonzero(_both_outcomes(y[train]) & _both_outcomes(y[validation]))
         self.n_train, self.n_validation, self.penalty = len(train), len(validation), float("nan")
         if not len(self.learnt):
             return
-        self._scaler = require("sklearn.preprocessing", "eval").StandardScaler().fit(x[train])
-        models = fit_multilabel(self._scaler.transform(x[train]), y[train][:, self.learnt], PENALTIES)
-        checked, true = self._scaler.transform(x[validation]), y[validation][:, self.learnt]
+        self._scaler = require("sklearn.preprocessing", "eval").StandardScaler().fit(x[train].astype(np.float64))
+        models = fit_multilabel(self._scaled(x[train]), y[train][:, self.learnt], PENALTIES)
+        checked, true = self._scaled(x[validation]), y[validation][:, self.learnt]
         best = int(np.argmax([macro_auroc(model(checked), true) for model in models]))
         self.penalty, self._model = PENALTIES[best], models[best]
         self._thresholds = best_f1_thresholds(self._model(checked), true)
@@ -135,7 +136,7 @@ class _Fold:
     @classmethod
     def of(
         cls,
-        x: Floats,
+        x: NDArray[Any],
         y: Floats,
         whose: NDArray[np.str_],
         patient: str,
@@ -157,11 +158,15 @@ class _Fold:
             )
         return cls(x, y, train, validation)
 
-    def decide(self, x: Floats) -> NDArray[np.int64]:
+    def _scaled(self, x: NDArray[Any]) -> Floats:
+        """Standardised features; only some at a time are in double precision, for the sake of memory."""
+        return np.asarray(self._scaler.transform(x.astype(np.float64)))
+
+    def decide(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The class of each row, -1 for none."""
         if not len(self.learnt):
             return np.full(len(x), -1, np.int64)
-        above = self._model(self._scaler.transform(x)) - self._thresholds
+        above = self._model(self._scaled(x)) - self._thresholds
         return np.where(above.max(axis=1) >= 0, self.learnt[above.argmax(axis=1)], -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 import torch
 from ectopic_records import RATE, ectopic_record, write_cpsc2020
 
-from ecgloss._files import read_json
+from ecgloss._files import read_json, write_json
 from ecgloss.cli import main
-from ecgloss.data import Preprocessing, prepare
+from ecgloss.data import Preprocessing, Split, prepare
 from ecgloss.data.beat_record import BeatRecord
 from ecgloss.data.cards import choose
 from ecgloss.data.window import standardise
@@ -20,6 +21,7 @@ from ecgloss.evaluate.beat_matching import BeatCounts, count_beats
 from ecgloss.evaluate.leave_out import leave_patients_out, validation_patients
 from ecgloss.evaluate.single_beats import OTHER, embed_beats, find_beats, label_beats
 from ecgloss.models import random_encoder
+from ecgloss.models.pretrained import find_checkpoint
 from ecgloss.physiology import delineate
 from ecgloss.physiology.r_peaks import r_peaks
 
@@ -205,6 +207,21 @@ def test_the_task_runs_from_the_command_line_and_its_numbers_can_be_counted_agai
             assert found["points"] <= -5 * fn + 10  # a detection in reach of two beats serves both
             assert found["false_per_hour"] == pytest.approx(fp * 12)  # five minutes
         assert [probe["patient"] for probe in results["results"][name]["probes"]] == ["A01", "A02", "A03", "A04", "A05"]
+
+
+def test_patients_of_pretraining_are_not_tested(folder, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    checkpoint = find_checkpoint(tmp_path / "run")
+    card = read_json(checkpoint / "card.json")
+    write_json(checkpoint / "card.json", card | {"data": card["data"] | {"name": "cpsc2020"}})
+    names = ("A01/0000", "A01/0001", "A02/0000", "A03/0000")
+    parts = (np.array([1, 3]), np.array([2]), np.array([0]))  # A01 and A03 were trained on
+    Split(*parts, 0, (0.5, 0.25, 0.25), card["data"]["fingerprint"], names).save(tmp_path / "run" / "split.json")
+    evaluation = evaluate_beats(tmp_path / "run", folder, n_boot=10, label_fraction=0.5, progress=False)
+    assert evaluation.notes == ["2 patients are not tested: the encoder was pretrained on them (A01, A03)"]
+    assert [record.name for record in evaluation.beats] == ["A02", "A04", "A05"]
+    assert evaluation.results[TRAINED].probes.tested == ("A02", "A04", "A05")
+    assert "F1 of V, 50 % of labels" in str(evaluation)
 
 
 def test_what_does_not_fit_the_task_is_named(folder, run, tmp_path, capsys):
