@@ -158,8 +158,11 @@ void backward_tile(const BackwardTask<T>& task) {
   }
   if (diagonal) {
     // G_ii z^_i points along z^_i, which the gradient of the normalisation removes. It is left out of the sums, so that
-    // it is removed exactly.
-    for (int64_t i = 0; i < tile.rows.count; ++i) task.work.gradient[entry(tile, i, i)] = 0;
+    // it is removed exactly; but for rows below the least norm, which are not on the sphere.
+    for (int64_t i = 0; i < tile.rows.count; ++i) {
+      const int64_t at = entry(tile, i, i);
+      if (task.work.similarities[at] > T(0.999)) task.work.gradient[at] = 0;
+    }
     return multiply_gradient(problem, tile.rows, problem.rows, task.work.gradient, tile.columns, task.row_gradient,
                              !task.first_of_rows, prefetch);
   }

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ecgloss._transforms import has_values, refuse_tracing
+
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def values_are_free(x: Tensor) -> bool:
-    """Whether the values of ``x`` can be looked at without a graph break or a device synchronisation."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether the values of ``x`` are there and can be looked at without a graph break or a device synchronisation."""
+    return x.device.type == "cpu" and has_values(x)
 
 
 def check_option(name: str, value: object, accepted: Collection[object]) -> None:
@@ -40,6 +42,7 @@ def check_number(name: str, value: float, *, low: float, high: float = float("in
 
 def check_views(z1: Tensor, z2: Tensor, *, check_finite: bool) -> None:
     """Two views of a batch: float tensors of one shape (B, D), dtype and device, with B >= 2 and D >= 1."""
+    refuse_tracing()
     for name, z in (("z1", z1), ("z2", z2)):
         if not isinstance(z, Tensor):
             raise TypeError(f"{name} must be a torch.Tensor; got {type(z).__name__}")
@@ -65,6 +68,7 @@ def check_views(z1: Tensor, z2: Tensor, *, check_finite: bool) -> None:
 
 def check_matrix(name: str, z: Tensor) -> None:
     """Rows of embeddings: a float tensor (N, D) with N >= 1 and D >= 1."""
+    refuse_tracing()
     if not isinstance(z, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor; got {type(z).__name__}")
     if z.dtype not in FLOATS:

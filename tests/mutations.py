@@ -271,7 +271,7 @@ FAULTS = [
     Fault(
         "one signal under two patient numbers is two patients",
         "ecgloss/data/cache/writer.py",
-        "groups(patients, signatures, read)",
+        "groups(patients, signatures, read, thumbnails)",
         "patients",
         "tests/data",
     ),

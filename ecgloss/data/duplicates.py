@@ -1,16 +1,18 @@
-"""Groups of recordings that must be in one part of a split: those of one patient, and identical signals.
+"""Groups of recordings that must be in one part of a split: those of one patient, and copies of one signal.
 
 Databases contain one signal under two patient identifiers (PTB-XL 145 and 463) or under two names (Georgia
-E07509 and E07510). A compact signature of every recording finds candidates; the stored signals then decide.
-Recordings that are shifted against each other, or cropped at the start, are not recognised.
+E07509 and E07510). A compact signature of every recording finds candidates; the stored signals then decide. Altered
+copies are found by their thumbnails (`ecgloss.data.near_duplicates`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
+
+from ecgloss.data.near_duplicates import near_duplicates
 
 #: Correlation over all common leads from which two recordings count as one. On the real databases duplicates
 #: (100 Hz copies included) reach 0.9996 and the most similar recordings of different patients 0.64.
@@ -30,7 +32,7 @@ def signature(leads: Sequence[str], signal: np.ndarray, sampling_rate: float) ->
 
     Args:
         leads: Lead names.
-        signal: ``(leads, samples)`` in mV, band-passed.
+        signal: ``(leads, samples)`` in any unit, band-passed.
         sampling_rate: In Hz.
 
     Returns:
@@ -43,26 +45,28 @@ def signature(leads: Sequence[str], signal: np.ndarray, sampling_rate: float) ->
         >>> bool(a @ b > 0.999)
         True
     """
-    order = sorted(range(len(leads)), key=lambda i: _PREFERRED.index(leads[i]) if leads[i] in _PREFERRED else 99)
-    row = next((i for i in order if np.ptp(signal[i]) > 0), None)
+    row = next((i for i in _in_order(tuple(leads)) if signal[i].max() > signal[i].min()), None)
     if row is None:
         return np.zeros(_SIZE, np.float32)
     x = signal[row, : round(_LENGTH_S * sampling_rate)].astype(np.float64)
-    edges = (np.arange(int(_LENGTH_S * _RATE)) * (sampling_rate / _RATE)).astype(np.int64)
-    edges = edges[edges < len(x)]
+    edges, widths = _edges(sampling_rate, len(x))
     low = np.zeros(int(_LENGTH_S * _RATE))
-    low[: len(edges)] = np.add.reduceat(x - x.mean(), edges) / np.maximum(np.diff(edges, append=len(x)), 1)
+    low[: len(edges)] = np.add.reduceat(x - x.mean(), edges) / widths
     projected: np.ndarray = low @ _projection()
     return np.asarray(projected / max(float(np.linalg.norm(projected)), 1e-12), np.float32)
 
 
-def groups(patients: Sequence[str], signatures: np.ndarray, read: ReadSignal) -> list[str]:
+def groups(
+    patients: Sequence[str], signatures: np.ndarray, read: ReadSignal, thumbnails: np.ndarray | None = None
+) -> list[str]:
     """Join recordings of one patient and recordings with the same signal.
 
     Args:
         patients: Patient of each recording.
         signatures: ``(recordings, 96)`` as `signature` makes them.
         read: Given an index, returns lead names and the ``(leads, samples)`` signal.
+        thumbnails: ``(recordings, 8, 320)`` as :func:`ecgloss.data.thumbnail.thumbnail` makes them, by which altered
+            copies are found as well; None: they are not.
 
     Returns:
         One name per recording, equal for recordings that belong together: the patient of the first of them.
@@ -81,6 +85,9 @@ def groups(patients: Sequence[str], signatures: np.ndarray, read: ReadSignal) ->
     parents = _Parents(patients)
     for i, j in _candidates(signatures, parents.roots()):
         if parents.find(i) != parents.find(j) and same_signal(read(i), read(j)):
+            parents.join(i, j)
+    if thumbnails is not None:
+        for i, j in near_duplicates(thumbnails, groups=np.array(parents.roots(), np.int64)).tolist():
             parents.join(i, j)
     return [patients[root] for root in parents.roots()]
 
@@ -158,6 +165,20 @@ def _candidates(signatures: np.ndarray, roots: Sequence[int]) -> Iterator[tuple[
         rows, columns = np.nonzero(block > _CANDIDATE)
         keep = (columns > rows) & (root[rows + start] != root[columns + start])
         yield from zip((rows[keep] + start).tolist(), (columns[keep] + start).tolist())
+
+
+@lru_cache
+def _in_order(leads: tuple[str, ...]) -> list[int]:
+    """Positions of leads, those first that are preferred."""
+    return sorted(range(len(leads)), key=lambda i: _PREFERRED.index(leads[i]) if leads[i] in _PREFERRED else 99)
+
+
+@lru_cache
+def _edges(sampling_rate: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the samples at 50 Hz begin, and how many samples of the signal each has."""
+    edges = (np.arange(int(_LENGTH_S * _RATE)) * (sampling_rate / _RATE)).astype(np.int64)
+    edges = edges[edges < samples]
+    return edges, np.maximum(np.diff(edges, append=samples), 1)
 
 
 @cache

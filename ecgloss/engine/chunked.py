@@ -8,14 +8,17 @@ and no N x M tensor exists.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from ecgloss.engine import reference
 from ecgloss.engine.alignment import alignment_from_sums
+from ecgloss.engine.higher_order import differentiable_gradients, needs_graph
+from ecgloss.engine.normalise import without_autocast
 from ecgloss.engine.stats import PairStats, without_empty
 from ecgloss.pairs import Layout, Relations, Rule, is_weighted
 from ecgloss.pairs.weight_matrix import wide_dtype
@@ -91,23 +94,57 @@ class _RowStatistics(torch.autograd.Function):
                 positive_count[rows] = weight.sum(1)
                 positive_lse[rows] = torch.logsumexp(weight.log_().add_(logits), dim=1)
             negative_lse[rows] = torch.logsumexp(_negative_logits(logits, relations, rows, rule.layout), dim=1)
-        ctx.save_for_backward(q, columns, tau, positive_lse, negative_lse, low, high, ties, origin)
+        side = rule.encode(q.dtype).side  # read again by the rule: autograd is to notice where they were overwritten
+        ctx.save_for_backward(q, columns, tau, positive_lse, negative_lse, low, high, ties, origin, *side)
         ctx.square, ctx.rule, ctx.alignment = k is None, rule, alignment
         ctx.mark_non_differentiable(positive_count)
         return positive_sum, positive_lse, positive_count, negative_lse, low, high, *sums.unbind()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.autocast(grads[0].device.type, enabled=False):
-            return *_gradients(ctx, *grads), None, None, None
+        q, columns, tau, positive_lse, negative_lse, low, high, ties, origin, *_ = ctx.saved_tensors
+        with without_autocast(q.device.type):
+            if needs_graph(*grads):
+                definition = functools.partial(_definition, rule=ctx.rule, alignment=ctx.alignment, origin=origin)
+                inputs = q, None if ctx.square else columns, tau
+                gradients = differentiable_gradients(definition, inputs, ctx.needs_input_grad[:3], grads)
+            else:
+                saved = _Saved(q, columns, tau, positive_lse, negative_lse, low, high, ties, origin)
+                gradients = _gradients(ctx, saved, *grads)
+        return *gradients, None, None, None
+
+
+class _Saved(NamedTuple):
+    """What the forward leaves behind, unpacked once."""
+
+    q: Tensor
+    columns: Tensor
+    tau: Tensor
+    positive_lse: Tensor
+    negative_lse: Tensor
+    low: Tensor
+    high: Tensor
+    ties: Tensor
+    origin: Tensor
+
+
+def _definition(
+    q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, alignment: str | None, origin: Tensor | None
+) -> tuple[Tensor, ...]:
+    """What :class:`_RowStatistics` returns, of all rows at once in plain torch."""
+    stats = reference.pair_stats(q, k, tau, rule, alignment=None)
+    s = q @ (q if k is None else k).T
+    if origin is None:
+        return *stats.rows, s.new_zeros(()), s.new_zeros(())
+    sums = _alignment_sums(s, rule, torch.arange(s.shape[0], device=s.device), origin)
+    return *stats.rows, s.amin(), s.amax(), *sums.unbind()
 
 
 def _gradients(
-    ctx: Any, g_sum: Tensor, g_positive: Tensor, _: Tensor, g_negative: Tensor, *g_alignment: Tensor
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    ctx: Any, saved: _Saved, g_sum: Tensor, g_positive: Tensor, _: Tensor, g_negative: Tensor, *g_alignment: Tensor
+) -> list[Tensor | None]:
     """Gradients of q (N, D), of k (M, D) and of the temperature (0-d), as far as they are asked for."""
-    q, columns, tau, positive_lse, negative_lse, *_unused = ctx.saved_tensors
+    q, columns, tau, positive_lse, negative_lse, *_unused = saved
     layout: Layout = ctx.rule.layout
     wants_q, wants_k, wants_tau = ctx.needs_input_grad[:3]
     wants_k = wants_q if ctx.square else wants_k
@@ -117,7 +154,7 @@ def _gradients(
     moment = q.new_zeros(())  # sum of dL/ds s
     for rows in block_rows(layout, q.shape[1], q.device):
         s = q[rows] @ columns.T
-        extra = None if ctx.alignment is None else _alignment_gradient(ctx, s, rows, *g_alignment)
+        extra = None if ctx.alignment is None else _alignment_gradient(ctx, saved, s, rows, *g_alignment)
         logits = s.div_(tau)
         relations = ctx.rule.relations(rows, s.dtype)
         a = _negative_logits(logits.clone(), relations, rows, layout)
@@ -138,7 +175,7 @@ def _gradients(
             dq[rows] += a @ columns
         if wants_k:
             dk += a.T @ q[rows]
-    return dq if wants_q else None, None if ctx.square or not wants_k else dk, -moment / tau if wants_tau else None
+    return [dq if wants_q else None, None if ctx.square or not wants_k else dk, -moment / tau if wants_tau else None]
 
 
 def _single_positive(q: Tensor, columns: Tensor, tau: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,6 +223,7 @@ def _alignment_sums(s: Tensor, rule: Rule, rows: Tensor, origin: Tensor) -> Tens
 
 def _alignment_gradient(
     ctx: Any,
+    saved: _Saved,
     s: Tensor,
     rows: Tensor,
     g_low: Tensor,
@@ -196,7 +234,7 @@ def _alignment_gradient(
     *_: Tensor,
 ) -> Tensor:
     """What the alignment term adds to dL/dS of a block: g_y + 2 g_y2 Y + g_yw W, and the extremes' (ties share)."""
-    *_unused, low, high, ties, origin = ctx.saved_tensors
+    *_unused, low, high, ties, origin = saved
     gradient: Tensor = ctx.rule.weight(rows, s.dtype) * g_yw.to(s.dtype)
     # In wide numbers: for nearly parallel rows g_y and 2 g_y2 origin nearly cancel.
     gradient += (2 * g_y2).to(s.dtype) * (s - origin.to(s.dtype)) + g_y.to(s.dtype)

@@ -11,14 +11,16 @@ For rows with a single positive, L_w = mean_i softplus(lse_i - s_ip), and with G
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 import torch.nn.functional as torch_f
 from torch import Tensor
 
-from ecgloss.engine.normalise import refuse_gradient, through_sphere, unit_rows, without_autocast
-from ecgloss.engine.reference import columns_of
+from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
+from ecgloss.engine.normalise import through_sphere, unit_rows, without_autocast
+from ecgloss.engine.reference import columns_of, embedding_statistics
 from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start, without_empty
 from ecgloss.pairs import Rule, is_weighted
 
@@ -91,20 +93,31 @@ class _Dense(torch.autograd.Function):
             aligned = error.square().mean()
             loss = loss + problem.term_weights[1] * aligned
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *extremes)
+        inputs = inputs_to_save(ctx, first, second, k)
+        ctx.save_for_backward(q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *inputs, *extremes)
         ctx.problem = problem
         ctx.may_be_empty = may_be_empty(rule.layout, relations)
-        ctx.sizes = (len(first), None if second is None else len(second), k is None)
+        ctx.sizes = (first.shape[0], None if second is None else second.shape[0], k is None)
         ctx.dtypes = (first.dtype, q.dtype if k is None else k.dtype)
         return loss, contrastive, aligned, s_positive, lse
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        with torch.no_grad(), without_autocast(ctx.saved_tensors[0].device.type):
-            gradients = _gradients(ctx, *grads)
-        if torch.is_grad_enabled():  # create_graph=True
-            gradients = tuple(None if g is None else refuse_gradient(g.requires_grad_()) for g in gradients)
-        return *gradients, None
+        saved = ctx.saved_tensors
+        if needs_graph(*grads):
+            inputs = (*saved_inputs(ctx, saved[10:13]), saved[4])
+            definition = functools.partial(_definition, problem=ctx.problem)
+            return *differentiable_gradients(definition, inputs, ctx.needs_input_grad[:4], grads), None
+        with without_autocast(saved[0].device.type):
+            return *_gradients(ctx, (*saved[:10], *saved[13:]), *grads), None
+
+
+def _definition(
+    first: Tensor, second: Tensor | None, k: Tensor | None, tau: Tensor, problem: _Problem
+) -> tuple[Tensor | None, ...]:
+    """What :class:`_Dense` returns, in plain torch."""
+    stats = embedding_statistics(first, second, k, tau, problem.rule, problem.alignment, problem.term_weights)
+    return stats.fused_loss, stats.fused_contrastive, stats.alignment, stats.positive_lse, stats.negative_lse
 
 
 def _alignment_error(s: Tensor, rule: Rule, rows: Tensor, alignment: str) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -120,6 +133,7 @@ def _alignment_error(s: Tensor, rule: Rule, rows: Tensor, alignment: str) -> tup
 
 def _gradients(
     ctx: Any,
+    saved: tuple[Tensor, ...],
     g_loss: Tensor | None,
     g_contrastive: Tensor | None,
     g_aligned: Tensor | None,
@@ -127,11 +141,12 @@ def _gradients(
     g_lse: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the first and second rows, of k and of tau, as far as they are asked for."""
-    q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *extremes = ctx.saved_tensors
+    q, q_norm, columns, k_norm, tau, x, lse, margin, s, error, *extremes = saved
     weights, (first, second, square) = ctx.problem.term_weights, ctx.sizes
     *_, positive = columns_of(ctx.problem.rule.layout, q.device)
+    assert positive is not None
     by_contrastive = _sum(g_loss, weights[0], g_contrastive)
-    share = torch.zeros_like(lse) if by_contrastive is None else torch.sigmoid(margin) * (by_contrastive / len(lse))
+    share = torch.zeros_like(lse) if by_contrastive is None else torch.sigmoid(margin) * (by_contrastive / lse.shape[0])
     negative = share if g_lse is None else share + g_lse
     if ctx.may_be_empty:
         lse = without_empty(lse)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ecgloss._transforms import needs_definition, needs_plain_torch
 from ecgloss._validate import FLOATS, check_option
 from ecgloss.engine import availability, chunked, dense, extension, ops, reference
-from ecgloss.engine.normalise import first_order, normalise, without_autocast
+from ecgloss.engine.normalise import without_autocast
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Layout, Rule, is_weighted
 
@@ -84,6 +85,8 @@ def checked_pair_stats(
 ) -> PairStats:
     """:func:`pair_stats` of embeddings that the caller has checked; rows of ``first`` and then of ``second``."""
     name = select_backend(backend, first.device, first.dtype, rule)
+    if needs_definition() or (name not in ("cpp", "triton") and needs_plain_torch()):
+        name = "reference"
     if name in ("cpp", "triton"):  # normalise by themselves, in one pass with all else
         return ops.pair_stats(name, first, second, k, temperature, rule, alignment, term_weights)
     # Normalising and summing in half precision would lose the loss.
@@ -92,9 +95,7 @@ def checked_pair_stats(
         tau = _temperature(temperature, first.device, wide)
         if name == "dense":
             return dense.pair_stats(first, second, k, tau, rule, alignment, term_weights)
-        rows = first if second is None else torch.cat([first, second])
-        unit, columns = normalise(rows), None if k is None else normalise(k)
-        return _PLAIN[name](unit, columns, tau, rule, alignment=alignment)
+        return _PLAIN[name](*reference.unit_sides(first, second, k), tau, rule, alignment=alignment)
 
 
 def select_backend(
@@ -145,8 +146,7 @@ def _automatic(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> s
 def _temperature(temperature: float | Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """0-d, where and in what plain torch computes."""
     if isinstance(temperature, Tensor):
-        tau = first_order(temperature) if temperature.requires_grad else temperature
-        return tau.to(device=device, dtype=dtype)
+        return temperature.to(device=device, dtype=dtype)
     return torch.full((), temperature, dtype=dtype, device=device)
 
 

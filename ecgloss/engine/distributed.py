@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
+
+from ecgloss.engine.higher_order import without_second_derivative
 
 
 def gather_rows(x: Tensor, group: ProcessGroup) -> Tensor:
@@ -43,9 +44,10 @@ class _GatherRows(torch.autograd.Function):
         dist.all_gather(blocks, padded, group=group)
         rank = dist.get_rank(group)
         ctx.start, ctx.rows, ctx.ranks = sum(sizes[:rank]), x.shape[0], ranks
+        ctx.save_for_backward(x)
         return torch.cat([block[:size] for block, size in zip(blocks, sizes)])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return ctx.ranks * g[ctx.start : ctx.start + ctx.rows], None
+        own = ctx.ranks * g[ctx.start : ctx.start + ctx.rows]
+        return without_second_derivative(own, *ctx.saved_tensors) if torch.is_grad_enabled() else own, None

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NORM_EPSILON = 1e-12
+from ecgloss._transforms import needs_plain_torch
+from ecgloss.pairs.weight_matrix import wide_dtype
 
-SECOND_DERIVATIVE = (
-    "ecgloss losses have first derivatives only: the gradient of a loss cannot be differentiated again "
-    "(call backward() or torch.autograd.grad without differentiating the result)"
-)
+
+def least_norm() -> float:
+    """What a norm is cut to; a function, as torch.compile(dynamic=True) makes a variable of a module's float."""
+    return 1e-12
 
 
 def normalise(z: Tensor) -> Tensor:
@@ -23,81 +24,64 @@ def normalise(z: Tensor) -> Tensor:
         z: (N, D) embeddings; half precision is widened to fp32 first, where 1e-12 is not 0.
 
     Returns:
-        (N, D) in fp32 (fp64 for fp64), whose gradient refuses to be differentiated.
+        (N, D) in fp32 (fp64 for fp64).
     """
-    unit: Tensor = _Normalise.apply(z)
+    if needs_plain_torch():
+        return _definition(z)
+    unit: Tensor = _Normalise.apply(z)[0]
     return unit
 
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager[Any]:
     """No autocast for what follows; no context at all where there is none, which saves 10 microseconds."""
-    if torch.is_autocast_enabled(device_type):
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()
 
 
-def first_order(x: Tensor) -> Tensor:
-    """x itself, whose gradient refuses to be differentiated, with a message that says so."""
-    same: Tensor = _FirstOrder.apply(x)
-    return same
-
-
-def refuse_gradient(g: Tensor) -> Tensor:
-    """g itself; differentiating it is an error that says so."""
-    refused: Tensor = _Refuse.apply(g)
-    return refused
-
-
 def unit_rows(z: Tensor) -> tuple[Tensor, Tensor]:
-    """z^ in fp32 or wider (N, D), and |z| (N, 1)."""
+    """z^ in fp32 or wider (..., N, D), and |z| (..., N, 1); squares are added in fp64, which holds those of 1e25."""
     wide = z if z.dtype == torch.float64 else z.float()
-    norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    return wide / norm.clamp(min=NORM_EPSILON), norm
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True, dtype=wide_dtype(z.device)).to(wide.dtype)
+    return wide / norm.clamp(min=least_norm()), norm
+
+
+def _definition(z: Tensor) -> Tensor:
+    """z^ of functions that have every derivative, also at rows of zeros."""
+    wide = z if z.dtype == torch.float64 else z.float()
+    squares = wide.to(wide_dtype(z.device)).square().sum(1, keepdim=True)
+    return wide / squares.clamp(min=least_norm() ** 2).sqrt().to(wide.dtype)
 
 
 class _Normalise(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        unit, norm = unit_rows(z)
-        ctx.save_for_backward(unit, norm)
-        ctx.dtype = z.dtype
-        return unit
+    """:func:`unit_rows`. Its backward is plain torch on its own results, so that it can be differentiated again."""
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        with torch.no_grad():
-            unit, norm = ctx.saved_tensors
-            dz = through_sphere(g, unit, norm, ctx.dtype)
-        return refuse_gradient(dz.requires_grad_()) if torch.is_grad_enabled() else dz  # create_graph=True
+    def forward(ctx: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+        unit, norm = unit_rows(z)
+        ctx.save_for_backward(unit, norm)
+        ctx.set_materialize_grads(False)
+        ctx.dtype = z.dtype
+        return unit, norm
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, g_norm: Tensor | None) -> Tensor | None:
+        unit, norm = ctx.saved_tensors
+        dz = None if g is None else through_sphere(g, unit, norm, ctx.dtype)
+        if g_norm is None:  # always, but in a second derivative
+            return dz
+        along = g_norm * torch.where(norm < least_norm(), 0.0, unit)
+        return along.to(ctx.dtype) if dz is None else dz + along.to(ctx.dtype)
 
 
 def through_sphere(g: Tensor, unit: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
     """The gradient of z from that of its unit rows."""
-    tiny = norm < NORM_EPSILON
-    inward = torch.where(tiny, 0.0, (unit * g).sum(1, keepdim=True))
-    dz = (g - unit * inward) / norm.clamp(min=NORM_EPSILON)
-    # A zero row's gradient is 1e12 times g, more than fp16 holds. Saturate those rows only: elsewhere an overflow must
-    # stay visible to a gradient scaler.
-    limit = torch.finfo(dtype).max
-    finite: Tensor = torch.where(tiny, dz.clamp(-limit, limit), dz).to(dtype)
-    return finite
-
-
-class _FirstOrder(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        return refuse_gradient(g)
-
-
-class _Refuse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, g: Tensor) -> Tensor:
-        return g.view_as(g)
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Tensor:
-        raise RuntimeError(SECOND_DERIVATIVE)
+    tiny = norm < least_norm()
+    inward = (unit * g).sum(1, keepdim=True).masked_fill(tiny, 0.0)
+    dz = torch.addcmul(g, unit, inward, value=-1) / norm.clamp(min=least_norm())
+    if dtype == torch.float16:
+        # A zero row's gradient is 1e12 times g, more than fp16 holds. Saturate those rows only: elsewhere an overflow
+        # must stay visible to a gradient scaler.
+        limit = torch.finfo(dtype).max
+        dz = torch.where(tiny, dz.clamp(-limit, limit), dz)
+    return dz.to(dtype)

@@ -2,8 +2,9 @@
 
 The dispatch key chooses the engine: CPU tensors go to C++ (to Triton where its interpreter is on), CUDA tensors to
 Triton. Both ops have fake kernels, so that torch.compile sees shapes only; the forward has an autograd formula, and the
-gradient of a gradient is refused. Embeddings are normalised inside; ``q2`` holds further rows of q, so that two views
-need no copy. The arguments that describe a rule are those of :mod:`ecgloss.pairs.encoding`.
+gradient of a gradient is that of the definition (:mod:`.higher_order`). Embeddings are normalised inside; ``q2`` holds
+further rows of q, so that two views need no copy. The arguments that describe a rule are those of
+:mod:`ecgloss.pairs.encoding`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ecgloss._transforms import is_watched
 from ecgloss.engine import availability
-from ecgloss.engine.normalise import refuse_gradient
+from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
+from ecgloss.engine.reference import embedding_statistics
 from ecgloss.engine.stats import PairStats
 from ecgloss.pairs import Rule
-from ecgloss.pairs.encoding import encode_layout
+from ecgloss.pairs.decoding import decode, decode_layout
+from ecgloss.pairs.encoding import RuleCode, RuleNumbers, Side, encode_layout
 
+SIDE = len(Side._fields)
 ALIGNMENTS = (None, "cosine", "minmax")  # numbered as in csrc/problem.h
 
 _RULE = (
@@ -87,7 +92,7 @@ def sizes_of(q: Tensor, q2: Tensor | None, k: Tensor | None) -> list[int]:
 
 def _constant(x: float) -> Tensor:
     """x as a 0-d tensor on the host; the same tensor every time, which must not be written to."""
-    if torch.compiler.is_compiling():
+    if is_watched():
         return torch.full((), x, dtype=torch.float64, device="cpu")
     constant = _CONSTANTS.get(x)
     if constant is None:
@@ -139,20 +144,41 @@ class _PairStats(torch.autograd.Function):
         packed, saved = outputs[-2:]
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(packed, saved)
-        ctx.save_for_backward(packed, saved, temperature)
-        ctx.rest, ctx.engine = rest, engine  # side information is data, without gradient
+        # Side information is data without gradient, saved so that autograd notices where it is overwritten.
+        ctx.save_for_backward(packed, saved, temperature, *rest[:SIDE], *inputs_to_save(ctx, q, q2, k))
+        ctx.problem, ctx.engine = rest[SIDE:], engine
         ctx.sizes = sizes_of(q, q2, k)
         ctx.dtypes = (q.dtype, q.dtype if k is None else k.dtype)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        wanted = ctx.needs_input_grad[:4]
-        arguments = (*grads[:4], *ctx.saved_tensors, *ctx.rest, ctx.sizes, *ctx.dtypes, wanted)
+        wanted, tensors = ctx.needs_input_grad[:4], ctx.saved_tensors
+        if needs_graph(*grads):
+            n, _, m, _ = ctx.sizes
+            side, inputs = Side(*tensors[3 : 3 + SIDE]), saved_inputs(ctx, tensors[3 + SIDE :])
+            definition = functools.partial(_definition, side=side, problem=ctx.problem, n_rows=n, n_columns=m)
+            return (*differentiable_gradients(definition, (*inputs, tensors[2]), wanted, grads[:4]), None, None)
+        arguments = (*grads[:4], *tensors[: 3 + SIDE], *ctx.problem, ctx.sizes, *ctx.dtypes, wanted)
         gradients = _below_autograd(_BACKWARD, _module(ctx.engine).backward, *arguments)
-        if torch.is_grad_enabled():  # create_graph=True
-            gradients = [refuse_gradient(g.detach().requires_grad_()) for g in gradients]
         return (*(g if wants else None for g, wants in zip(gradients, wanted)), None, None)
+
+
+def _definition(
+    q: Tensor,
+    q2: Tensor | None,
+    k: Tensor | None,
+    temperature: Tensor,
+    side: Side,
+    problem: tuple[Any, ...],
+    n_rows: int,
+    n_columns: int,
+) -> tuple[Tensor | None, ...]:
+    """What the forward op returns, without its buffers, in plain torch."""
+    code, numbers, layout, alignment, term_weights = problem
+    rule = decode(RuleCode(*code), RuleNumbers(*numbers), side, decode_layout(layout, n_rows, n_columns))
+    stats = embedding_statistics(q, q2, k, temperature, rule, ALIGNMENTS[alignment], tuple(term_weights))
+    return stats.fused_loss, stats.fused_contrastive, stats.alignment, torch.stack(tuple(stats.rows))
 
 
 @functools.cache

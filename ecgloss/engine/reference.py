@@ -6,13 +6,13 @@ S = q k^T, s = S / tau, omega, w and W from the rule, T = 1 - W; nothing is rear
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start, without_empty
+from ecgloss._transforms import is_watched
+from ecgloss.engine.normalise import normalise, without_autocast
+from ecgloss.engine.stats import PairStats, may_be_empty, stretch_and_start
 from ecgloss.pairs import Layout, Rule, is_weighted
 
 
@@ -60,12 +60,38 @@ def pair_stats(q: Tensor, k: Tensor | None, tau: Tensor, rule: Rule, *, alignmen
         stretch, start = stretch_and_start(alignment, low, high)
         scaled = stretch * (similarities - start)
     target = 1 - rule.weight(rows, q.dtype)
-    return PairStats(statistics, alignment=torch.nn.functional.mse_loss(scaled, target))
+    return PairStats(statistics, alignment=(scaled - target).square().mean())
+
+
+def embedding_statistics(
+    first: Tensor,
+    second: Tensor | None,
+    k: Tensor | None,
+    tau: Tensor,
+    rule: Rule,
+    alignment: str | None,
+    term_weights: tuple[float, float],
+) -> PairStats:
+    """Statistics of embeddings that are not normalised, rows of ``first`` and then of ``second``, with the loss."""
+    with without_autocast(first.device.type):
+        unit, columns = unit_sides(first, second, k)
+        stats = pair_stats(unit, columns, tau.to(unit), rule, alignment=alignment)
+        if rule.layout.positive is None:
+            return stats
+        return PairStats(stats.rows, stats.alignment, stats.contrastive(), term_weights, stats.loss(*term_weights))
+
+
+def unit_sides(first: Tensor, second: Tensor | None, k: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Unit rows, those of ``first`` and then of ``second``, and unit columns."""
+    rows = first if second is None else torch.cat([first, second])
+    return normalise(rows), None if k is None else normalise(k)
 
 
 def columns_of(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     """All rows (N,), the columns excluded for each (N, E), and its positive (N, 1) where the layout has one."""
-    return _new_columns(layout, device) if torch.compiler.is_compiling() else _known_columns(layout, device)
+    if is_watched():
+        return _new_columns(layout, device)
+    return _known_columns(layout, device)
 
 
 def _new_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -82,20 +108,6 @@ def _known_columns(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor
 
 def logsumexp(x: Tensor) -> Tensor:
     """log sum_k e^x_k of each row, (N,); for a row of -inf alone -inf with gradient 0, where torch's has NaN."""
-    lse: Tensor = _LogSumExp.apply(x)
-    return lse
-
-
-class _LogSumExp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        lse = torch.logsumexp(x, dim=1)
-        ctx.save_for_backward(x, lse)
-        return lse
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        x, lse = ctx.saved_tensors
-        share: Tensor = (x - without_empty(lse)[:, None]).exp_().mul_(g[:, None])
-        return share
+    empty = torch.isneginf(x).all(1)
+    lse = torch.logsumexp(torch.where(empty[:, None], 0.0, x), dim=1)
+    return torch.where(empty, -torch.inf, lse)

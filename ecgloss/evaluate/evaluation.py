@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ecgloss._files import write_json
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import SourceOptions, open_dataset
-from ecgloss.data.overlap import seen_before, signatures
+from ecgloss.data.overlap import Contents, contents, seen_before
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.splits import Split, chosen_split, unknown_patients
 from ecgloss.evaluate.embed import embed, lead_to_embed, rows_with_leads
@@ -251,7 +251,8 @@ def _trained_on(checkpoint: Path, card: EncoderCard, dataset: EcgDataset, before
     seen = np.zeros(len(dataset), np.bool_)
     known = trained_on(checkpoint)
     if known is not None:
-        seen |= seen_before(signatures(dataset), known.numpy())
+        earlier = Contents(**{name: x.numpy() for name, x in known.items()})
+        seen |= seen_before(contents(dataset), earlier)
     if before is not None and card.data["name"] == dataset.name:
         trained = set(before.names) if _saw_all(card) else {before.names[i] for i in before.train}
         seen |= np.array([name in trained for name in dataset.index["name"]])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ecgloss import _validate
-from ecgloss.engine.normalise import normalise
+from ecgloss.engine.matched_rows import row_distances
 from ecgloss.functional.rows import check_reduction, reduce_rows
 
 
@@ -30,6 +29,7 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
         TypeError: for wrong types or dtypes.
 
     Example:
+        >>> import torch
         >>> p, z = torch.eye(2), torch.tensor([[2.0, 0.0], [1.0, 0.0]])
         >>> byol(p, z, reduction="none")
         tensor([0., 2.])
@@ -39,10 +39,6 @@ def byol(p: Tensor, z: Tensor, *, weight: Tensor | None = None, reduction: str =
     if p.shape != z.shape or p.device != z.device:
         expected, got = (f"{tuple(x.shape)} on {x.device}" for x in (p, z))
         raise ValueError(f"z must have the shape and device of p, {expected}; got {got}")
-    check_reduction(reduction, weight, (len(p),), p)
-    with torch.autocast(p.device.type, enabled=False):
-        units = normalise(p), normalise(z.detach())
-        # |u - v|^2 keeps the digits that 2 - 2 cos loses where they agree; a row of zeros (cosine 0) is 1 short of it.
-        empty = ((~unit.detach().any(1)).to(unit.dtype) for unit in units)
-        rows = sum(empty, (units[0] - units[1]).square().sum(1))
-        return reduce_rows(rows, None, weight, reduction, rows).loss
+    check_reduction(reduction, weight, (p.shape[0],), p)
+    rows = row_distances(p, z.detach())
+    return reduce_rows(rows, None, weight, reduction, rows).loss

@@ -234,8 +234,8 @@ def clef_terms(
     _validate.check_risk(risk, z1, nan_risk=options.nan_risk)
     if missing is not None:
         _validate.check_missing(missing, z1, n_attributes)
-    check_reduction(reduction, weight, (len(z1), 2 * len(z1)), z1)
-    weight = gather_weight(weight, len(z1), group)
+    check_reduction(reduction, weight, (z1.shape[0], 2 * z1.shape[0]), z1)
+    weight = gather_weight(weight, z1.shape[0], group)
     if group is not None:
         z1, z2, risk = gather_rows(z1, group), gather_rows(z2, group), gather_rows(risk, group)
         missing = None if missing is None else gather_rows(missing, group)
@@ -270,5 +270,5 @@ def clef_terms(
         contrastive = reduce_rows(rows, None, weight, reduction, lse).loss
         loss = term_weights[0] * contrastive
         if alignment is not None:
-            loss = loss + term_weights[1] * (len(rows) if reduction == "sum" else 1) * alignment
+            loss = loss + term_weights[1] * (rows.shape[0] if reduction == "sum" else 1) * alignment
     return ClefTerms(loss, contrastive, loss if alignment is None else alignment)

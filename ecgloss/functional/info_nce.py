@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine import PairStats, pair_stats
-from ecgloss.engine.normalise import normalise
+from ecgloss.engine.matched_rows import row_cosines
 from ecgloss.functional.clef_options import ClefOptions
 from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows, single_positive
 from ecgloss.pairs import Layout, RiskWeights, Rule, UniformPairs, risk_pairs
@@ -75,14 +75,14 @@ def info_nce(
     _validate.check_matrix("q", q)
     _validate.check_matrix("k", k)
     _validate.check_temperature(temperature)
-    if len(k) < len(q) or (symmetric and len(k) != len(q)):
-        wanted = f"{len(q)} rows" if symmetric else f"at least the {len(q)} rows of q"
-        raise ValueError(f"k must have {wanted}; got {len(k)}")
-    check_reduction(reduction, weight, (len(q),), q)
-    stats = pair_stats(q, k, temperature, UniformPairs(Layout.matched(len(q), len(k))), backend=backend)
+    if k.shape[0] < q.shape[0] or (symmetric and k.shape[0] != q.shape[0]):
+        wanted = f"{q.shape[0]} rows" if symmetric else f"at least the {q.shape[0]} rows of q"
+        raise ValueError(f"k must have {wanted}; got {k.shape[0]}")
+    check_reduction(reduction, weight, (q.shape[0],), q)
+    stats = pair_stats(q, k, temperature, UniformPairs(Layout.matched(q.shape[0], k.shape[0])), backend=backend)
     rows, lse = single_positive(stats)
     if symmetric:
-        other = pair_stats(k, q, temperature, UniformPairs(Layout.matched(len(q), len(q))), backend=backend)
+        other = pair_stats(k, q, temperature, UniformPairs(Layout.matched(q.shape[0], q.shape[0])), backend=backend)
         rows = (rows + single_positive(other)[0]) / 2
     terms = reduce_rows(rows, None, weight, reduction, lse)
     return terms if return_terms else terms.loss
@@ -154,7 +154,7 @@ def moco(
         raise ValueError(f"queue must have the width and device of q, {expected}; got {got}")
     if (queue.dtype == torch.float64) != (q.dtype == torch.float64):
         raise ValueError(f"q and queue must both be float64, or neither; got {q.dtype} and {queue.dtype}")
-    check_reduction(reduction, weight, (len(q),), q)
+    check_reduction(reduction, weight, (q.shape[0],), q)
     ClefOptions(alpha=alpha, weight_norm=weight_norm, risk_scale=risk_scale)  # checks
     rule = _queue_rule(q, queue, risk, queue_risk, weight_norm, alpha, risk_scale)
     stats = pair_stats(q, queue.detach(), temperature, rule, backend=backend)
@@ -177,7 +177,7 @@ def _queue_rule(
         given, lacking = ("queue_risk", "risk") if risk is None else ("risk", "queue_risk")
         raise ValueError(f"{given} needs {lacking} as well; got {given} alone")
     if risk is None or queue_risk is None:
-        return UniformPairs(Layout.queue(len(q), len(queue)))
+        return UniformPairs(Layout.queue(q.shape[0], queue.shape[0]))
     _validate.check_risk(risk, q, nan_risk="neutral")
     _validate.check_risk(queue_risk, queue, nan_risk="neutral", name="queue_risk")
     if queue_risk.shape[1:] != risk.shape[1:]:
@@ -186,15 +186,13 @@ def _queue_rule(
         )
     risks = torch.cat([risk, queue_risk.to(risk.dtype)])
     weights = RiskWeights.of(risks, alpha=alpha, risk_scale=risk_scale)
-    return risk_pairs(weights, weight_norm, columns=len(queue))
+    return risk_pairs(weights, weight_norm, columns=queue.shape[0])
 
 
 def _with_positive(stats: PairStats, q: Tensor, k: Tensor, temperature: float | Tensor) -> PairStats:
     """Statistics of the queue's negatives, with the key as the positive of its query."""
-    with torch.autocast(q.device.type, enabled=False):
-        unit = normalise(q)
-        cosine = (unit * normalise(k.detach())).sum(1).to(stats.negative_lse.dtype)
-        if isinstance(temperature, Tensor):
-            temperature = temperature.to(device=cosine.device, dtype=cosine.dtype)
-        positive = cosine / temperature
+    cosine = row_cosines(q, k.detach()).squeeze(1).to(stats.negative_lse.dtype)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.to(device=cosine.device, dtype=cosine.dtype)
+    positive = cosine / temperature
     return PairStats((positive, positive, torch.ones_like(positive), stats.negative_lse))

@@ -90,8 +90,8 @@ def ntxent(
     """
     _validate.check_views(z1, z2, check_finite=check_finite)
     _validate.check_temperature(temperature)
-    check_reduction(reduction, weight, (len(z1), 2 * len(z1)), z1)
-    weight = gather_weight(weight, len(z1), group)
+    check_reduction(reduction, weight, (z1.shape[0], 2 * z1.shape[0]), z1)
+    weight = gather_weight(weight, z1.shape[0], group)
     if group is not None:
         z1, z2 = gather_rows(z1, group), gather_rows(z2, group)
     stats = checked_pair_stats(z1, z2, None, temperature, view_pairs(z1.shape[0]), backend=backend)

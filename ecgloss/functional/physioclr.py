@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine import pair_stats
-from ecgloss.engine.normalise import normalise
-from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows
+from ecgloss.engine.matched_rows import row_cosines
+from ecgloss.functional.rows import RowTerms, check_reduction, log_add, reduce_rows
 from ecgloss.functional.supcon import POSITIVES, check_labels
 from ecgloss.pairs import Rule, feature_pairs, label_pairs
 
@@ -79,7 +79,7 @@ def physioclr(
     _validate.check_temperature(temperature)
     _validate.check_option("denominator", denominator, DENOMINATORS)
     _validate.check_option("positives", positives, POSITIVES)
-    check_reduction(reduction, weight, (len(h),), h)
+    check_reduction(reduction, weight, (h.shape[0],), h)
     partners = [("h_shuffled", h_shuffled)] + ([] if h_neighbour is None else [("h_neighbour", h_neighbour)])
     for name, other in partners:
         _validate.check_matrix(name, other)
@@ -98,7 +98,7 @@ def physioclr(
     positive_lse = torch.logsumexp(torch.cat([stats.positive_lse[:, None], single], 1), 1)
     lse = stats.negative_lse
     if denominator == "all":
-        lse = torch.logaddexp(lse, positive_lse)
+        lse = log_add(positive_lse, lse)
     attraction = positive_lse
     if positives == "mean_out":
         attraction = (stats.positive_sum + total) / (stats.positive_count + count)
@@ -110,12 +110,10 @@ def physioclr(
 
 def _partners(h: Tensor, others: list[Tensor], temperature: float | Tensor, dtype: torch.dtype) -> Tensor:
     """s of each anchor with its own partners, (B, P)."""
-    with torch.autocast(h.device.type, enabled=False):
-        units = [normalise(x) for x in (h, *others)]
-        cosines = torch.stack([(units[0] * unit).sum(1) for unit in units[1:]], 1).to(dtype)
-        if isinstance(temperature, Tensor):
-            temperature = temperature.to(device=cosines.device, dtype=dtype)
-        return cosines / temperature
+    cosines = row_cosines(h, *others).to(dtype)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.to(device=cosines.device, dtype=dtype)
+    return cosines / temperature
 
 
 def physioclr_pairs(
@@ -132,12 +130,12 @@ def physioclr_pairs(
     if features is None:
         if include_self:
             raise ValueError("include_self needs features; got features=None")
-        return label_pairs(torch.arange(len(h), device=h.device) if patient is None else patient)
+        return label_pairs(torch.arange(h.shape[0], device=h.device) if patient is None else patient)
     if not isinstance(features, Tensor):
         raise TypeError(f"features must be a torch.Tensor; got {type(features).__name__}")
-    if features.dim() != 2 or len(features) != len(h) or not features.numel() or features.device != h.device:
+    if features.dim() != 2 or features.shape[0] != h.shape[0] or not features.numel() or features.device != h.device:
         got = f"{tuple(features.shape)} on {features.device}"
-        raise ValueError(f"features must have shape ({len(h)}, F) with F >= 1, on {h.device}; got {got}")
+        raise ValueError(f"features must have shape ({h.shape[0]}, F) with F >= 1, on {h.device}; got {got}")
     # A recording of the same patient with unlike features is in P and in N; where both make the denominator, once.
     return feature_pairs(features, threshold, patient, denominator == "negatives", include_self)
 
@@ -152,5 +150,5 @@ def _check_has_neighbour(known: Tensor | None, h_neighbour: Tensor | None, h: Te
         raise TypeError(f"has_neighbour must be a bool tensor; got {kind}")
     if known.shape != h.shape[:1] or known.device != h.device:
         got = f"{tuple(known.shape)} on {known.device}"
-        raise ValueError(f"has_neighbour must have shape ({len(h)},) on {h.device}; got {got}")
+        raise ValueError(f"has_neighbour must have shape ({h.shape[0]},) on {h.device}; got {got}")
     return known

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ecgloss import _validate
+from ecgloss._transforms import refuse_tracing
 
 
 def peak_aware_mse(
@@ -35,6 +36,7 @@ def peak_aware_mse(
         >>> round(peak_aware_mse(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), x, mask).item(), 4)  # 0.2 / 4 + 0.1 / 2
         0.1
     """
+    refuse_tracing()
     _validate.check_number("global_weight", global_weight, low=0.0)
     _validate.check_number("peak_weight", peak_weight, low=0.0)
     for name, signal in (("x_hat", x_hat), ("x", x), ("peak_mask", peak_mask)):

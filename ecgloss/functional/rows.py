@@ -62,6 +62,14 @@ def check_reduction(reduction: str, weight: Tensor | None, counts: tuple[int, ..
         raise ValueError("weight must hold numbers of at least 0; got negative or infinite ones or NaN")
 
 
+def log_add(a: Tensor, b: Tensor) -> Tensor:
+    """log(e^a + e^b) of finite a; b may be -inf, where torch.logaddexp has a second derivative of NaN."""
+    return a + torch_f.softplus(b - a, threshold=LINEAR)
+
+
+LINEAR = 80  # from here on softplus(x) is x to fp64 rounding, and e^x is still a number of fp32
+
+
 def single_positive(stats: PairStats) -> tuple[Tensor, Tensor]:
     """log(e^positive + e^negative_lse) - positive of every anchor with one positive, and its denominator; (N,) each."""
     positive, negative = stats.positive_lse, stats.negative_lse
@@ -89,10 +97,10 @@ def reduce_rows(rows: Tensor, counts: Tensor | None, weight: Tensor | None, redu
     Returns:
         The loss and its terms.
     """
-    counted = torch.full((), len(rows), device=rows.device) if counts is None else counts.sum()
+    counted = torch.full((), rows.shape[0], device=rows.device) if counts is None else counts.sum()
     if weight is not None:
         weight = weight.to(rows.dtype)
-        weight = weight.repeat(len(rows) // len(weight))
+        weight = weight.repeat(rows.shape[0] // weight.shape[0])
     weighted = rows if weight is None else weight * rows
     if reduction == "none":
         return RowTerms(weighted, rows, counted, lse)

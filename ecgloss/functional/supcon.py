@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgloss import _validate
 from ecgloss.engine import pair_stats
-from ecgloss.functional.rows import RowTerms, check_reduction, reduce_rows
+from ecgloss.functional.rows import RowTerms, check_reduction, log_add, reduce_rows
 from ecgloss.pairs import label_pairs
 
 POSITIVES = ("mean_out", "sum_in")
@@ -63,19 +63,19 @@ def supcon(
     _validate.check_matrix("z", z)
     _validate.check_temperature(temperature)
     _validate.check_option("positives", positives, POSITIVES)
-    check_reduction(reduction, weight, (len(z),), z)
+    check_reduction(reduction, weight, (z.shape[0],), z)
     check_labels("labels", labels, z)
     stats = pair_stats(z, None, temperature, label_pairs(labels), backend=backend)
     count = stats.positive_count
     counts = count > 0
-    # Of nothing and nothing, in a batch of one row, the log-sum-exp has no gradient.
     friends = torch.where(counts, stats.positive_lse, 0.0)
-    lse = torch.where(counts, torch.logaddexp(friends, stats.negative_lse), stats.negative_lse)
+    everyone = log_add(friends, stats.negative_lse)
+    lse = torch.where(counts, everyone, stats.negative_lse)
     if positives == "mean_out":
         attraction = stats.positive_sum / count.clamp(min=1)
     else:
         attraction = friends - torch.log(count.clamp(min=1))
-    rows = torch.where(counts, torch.where(counts, lse, 0.0) - attraction, 0.0)
+    rows = torch.where(counts, everyone - attraction, 0.0)
     terms = reduce_rows(rows, counts, weight, reduction, lse)
     return terms if return_terms else terms.loss
 
@@ -86,7 +86,7 @@ def check_labels(name: str, labels: Tensor, z: Tensor) -> None:
         raise TypeError(f"{name} must be a torch.Tensor; got {type(labels).__name__}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers; got {labels.dtype}")
-    if labels.shape != (len(z),):
-        raise ValueError(f"{name} must have shape ({len(z)},), one per embedding; got {tuple(labels.shape)}")
+    if labels.shape != (z.shape[0],):
+        raise ValueError(f"{name} must have shape ({z.shape[0]},), one per embedding; got {tuple(labels.shape)}")
     if labels.device != z.device:
         raise ValueError(f"{name} must be on the device of the embeddings, {z.device}; got {labels.device}")

@@ -58,11 +58,11 @@ def y_aware(
     """
     _validate.check_views(z1, z2, check_finite=False)
     _validate.check_temperature(temperature)
-    check_reduction(reduction, weight, (len(z1), 2 * len(z1)), z1)
+    check_reduction(reduction, weight, (z1.shape[0], 2 * z1.shape[0]), z1)
     if not isinstance(metadata, Tensor):
         raise TypeError(f"metadata must be a torch.Tensor; got {type(metadata).__name__}")
-    if metadata.dim() not in (1, 2) or len(metadata) != len(z1) or not metadata.numel():
-        shapes = f"({len(z1)},) or ({len(z1)}, K) with K >= 1"
+    if metadata.dim() not in (1, 2) or metadata.shape[0] != z1.shape[0] or not metadata.numel():
+        shapes = f"({z1.shape[0]},) or ({z1.shape[0]}, K) with K >= 1"
         raise ValueError(f"metadata must have shape {shapes}; got {tuple(metadata.shape)}")
     if metadata.device != z1.device:
         raise ValueError(f"metadata must be on the device of z1, {z1.device}; got {metadata.device}")

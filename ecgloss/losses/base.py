@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from ecgloss._transforms import differentiates_forward
 from ecgloss._validate import check_number, check_temperature
 
 
@@ -45,8 +45,11 @@ class LogTemperature(nn.Module):
 
     def forward(self) -> Tensor:
         """The temperature, 0-d, cut to [low, high]; beyond them a gradient can only lead back."""
-        tau: Tensor = _Bounded.apply(self.log.exp(), self.low, self.high)
-        return tau
+        tau: Tensor = self.log.exp()
+        if differentiates_forward():
+            return tau.clamp(self.low, self.high)
+        bounded: Tensor = _Bounded.apply(tau, self.low, self.high)
+        return bounded
 
     def extra_repr(self) -> str:
         """Bounds, as ``print`` shows them."""
@@ -56,14 +59,18 @@ class LogTemperature(nn.Module):
 class _Bounded(torch.autograd.Function):
     """A clamp that lets gradients pass which lead back inside: a plain one would hold a temperature there for good."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bounds = low, high
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
         return x.clamp(low, high)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, *ctx.bounds = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         low, high = ctx.bounds

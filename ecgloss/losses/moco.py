@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ecgloss import functional
+from ecgloss._transforms import refuse_recomputation
 from ecgloss._validate import check_matrix, check_option
 from ecgloss.engine.distributed import gather_rows
 from ecgloss.functional.clef_options import ClefOptions
@@ -94,10 +95,12 @@ class MoCoLoss(Loss):
         Raises:
             ValueError: for shapes that are not accepted, and for more keys than the queue holds.
         """
+        if self.training:
+            refuse_recomputation("MoCoLoss")
         check_matrix("q", q)
         check_matrix("k", k)
         if isinstance(risk, Tensor) and risk.dim() != 1:
-            raise ValueError(f"risk must have shape ({len(k)},), one score per key; got {tuple(risk.shape)}")
+            raise ValueError(f"risk must have shape ({k.shape[0]},), one score per key; got {tuple(risk.shape)}")
         keys = k.detach() if self.group is None else gather_rows(k.detach(), self.group)
         if len(keys) > len(self.queue):
             raise ValueError(f"k must not hold more keys than the queue, {len(self.queue)}; got {len(keys)}")

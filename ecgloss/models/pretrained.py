@@ -115,16 +115,23 @@ def _built(card: EncoderCard, given: str | Callable[..., Any] | None, path: Path
         raise ValueError(f"{path} describes no encoder: {error}") from error
 
 
-def trained_on(folder: Path) -> Tensor | None:
-    """Compact signatures (n, 96) of the recordings that a checkpoint was trained on; None where it has none."""
+def trained_on(folder: Path) -> dict[str, Tensor] | None:
+    """By what the recordings that a checkpoint was trained on are recognised; None where it does not say.
+
+    Returns:
+        ``signatures`` (n, 96) and, if the checkpoint has them, ``thumbnails`` (n, 8, 320), int8, see
+        `ecgloss.data.overlap`.
+    """
     path = folder / TRAINED_ON
     if not path.is_file():
         return None
     tensors: dict[str, Tensor] = read_tensors(path)
-    found = tensors.get("signatures", torch.zeros(0))
-    if set(tensors) != {"signatures"} or found.ndim != 2 or found.shape[1] != SIGNATURE or found.dtype != torch.int8:
+    shapes = {name: (x.dtype, *x.shape[1:]) for name, x in tensors.items()}
+    expected = {"signatures": (torch.int8, SIGNATURE), "thumbnails": (torch.int8, 8, 320)}
+    counts = {x.shape[:1] for x in tensors.values()}
+    if "signatures" not in shapes or not shapes.items() <= expected.items() or len(counts) != 1:
         raise ValueError(f"{path} does not hold signatures of recordings; delete it to go on without them")
-    return found
+    return tensors
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

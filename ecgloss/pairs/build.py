@@ -70,9 +70,9 @@ def label_pairs(labels: Tensor, *, columns: Tensor | None = None) -> LabelPairs:
     """
     rows = _labels("labels", labels)
     if columns is None:
-        return LabelPairs(Layout.one_view(len(rows)), rows, rows)
+        return LabelPairs(Layout.one_view(rows.shape[0]), rows, rows)
     others = _labels("columns", columns)
-    return LabelPairs(Layout.queue(len(rows), len(others)), rows, others)
+    return LabelPairs(Layout.queue(rows.shape[0], others.shape[0]), rows, others)
 
 
 def feature_pairs(
@@ -114,14 +114,14 @@ def feature_pairs(
     if columns is None:
         if column_labels is not None:
             raise ValueError("column_labels need columns; got column_labels alone")
-        layout = Layout.one_view(len(rows), include_self)
+        layout = Layout.one_view(rows.shape[0], include_self)
         return FeaturePairs(layout, rows, rows, threshold, row_labels, row_labels, overlap)
     if include_self:
         raise ValueError("include_self is for rows against each other; got columns as well")
     others = torch.nn.functional.normalize(_floats("columns", columns, (2,)), dim=1).to(rows.dtype)
     _check_width("columns", others, rows)
     other_labels = None if column_labels is None else _labels("column_labels", column_labels)
-    layout = Layout.queue(len(rows), len(others))
+    layout = Layout.queue(rows.shape[0], others.shape[0])
     return FeaturePairs(layout, rows, others, threshold, row_labels, other_labels, overlap)
 
 
@@ -151,10 +151,10 @@ def gaussian_pairs(metadata: Tensor, bandwidth: float, *, columns: Tensor | None
     scale = bandwidth * math.sqrt(2)
     scaled = (rows - centre) / scale
     if columns is None:
-        return GaussianPairs(Layout.one_view(len(rows)), scaled, scaled)
+        return GaussianPairs(Layout.one_view(rows.shape[0]), scaled, scaled)
     others = _finite("columns", _floats("columns", columns, (1, 2)))
     _check_width("columns", others, rows)
-    return GaussianPairs(Layout.queue(len(rows), len(others)), scaled, (others - centre) / scale)
+    return GaussianPairs(Layout.queue(rows.shape[0], others.shape[0]), scaled, (others - centre) / scale)
 
 
 def _labels(name: str, labels: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ecgloss._validate import values_are_free
 from ecgloss.pairs.weight_matrix import WeightMatrix, distances, row_blocks, wide_dtype
 
 RELIABILITY = ("multiply", "revert", None)
@@ -148,9 +149,7 @@ def _resolve(given: RiskWeights) -> WeightMatrix:
 
 def _may_be_unknown(unknown: Tensor) -> bool:
     """False only where looking is free and shows that every risk is known."""
-    if unknown.device.type == "cpu" and not torch.compiler.is_compiling():
-        return bool(unknown.any())
-    return True
+    return bool(unknown.any()) if values_are_free(unknown) else True
 
 
 def _centre(r: Tensor, known: Tensor | None) -> Tensor:

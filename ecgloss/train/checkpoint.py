@@ -68,7 +68,7 @@ def save_checkpoint(
     card: EncoderCard,
     position: Position,
     keep: int,
-    trained_on: Tensor | None = None,
+    trained_on: dict[str, Tensor] | None = None,
     watch: Watch | None = None,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep`` and the best, which ``watch`` names.
@@ -111,7 +111,7 @@ def _write(
     optimizer: Optimizer,
     card: EncoderCard,
     position: Position,
-    trained_on: Tensor | None,
+    trained_on: dict[str, Tensor] | None,
     watch: Watch,
 ) -> None:
     """Write all files of a checkpoint into a new folder."""
@@ -127,7 +127,7 @@ def _write(
     }
     save_file(tensors, folder / OPTIMIZER)
     if trained_on is not None:
-        save_file({"signatures": trained_on}, folder / TRAINED_ON)
+        save_file(trained_on, folder / TRAINED_ON)
     rest = {"position": asdict(position), "watch": asdict(watch), "param_groups": state["param_groups"]}
     write_json(folder / STATE, rest)
     _flush(folder)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.opening import open_dataset
-from ecgloss.data.overlap import signatures
+from ecgloss.data.overlap import contents
 from ecgloss.data.splits import Split
 from ecgloss.models.encoder import Encoder, as_encoder, build_from
 from ecgloss.models.pretrained import random_encoder
@@ -59,7 +59,7 @@ class Prepared:
     side: SideInformation
     risks: RunRisk
     marks: WaveMarks | None
-    trained_on: Tensor
+    trained_on: dict[str, Tensor]
     saved: Path | None
     notes: list[str]
 
@@ -119,7 +119,8 @@ def prepare(
     validation, about_validation = _rows_that_validate(config, dataset, split, fabric)
     risks = run_risk(config, dataset, train)
     side, gaps = side_information(config, dataset, train, risks)
-    trained_on = torch.from_numpy(signatures(dataset, train, progress=shown))
+    known = contents(dataset, train, progress=shown)
+    trained_on = {name: torch.from_numpy(x) for name, x in known._asdict().items()}
     with fabric.rank_zero_first():
         waves = waves_of(config, dataset, train, progress=shown)
 

@@ -73,12 +73,6 @@ class WindowBatch:
         return replace(self, windows=self.windows.to(device), rows=rows, marks=marks)
 
     def pin_memory(self) -> WindowBatch:
-        """The same batch in memory that a GPU copies from without the host's waiting; ``DataLoader`` calls this."""
-        marks = self.marks and BeatMarks(*(x.pin_memory() for x in self.marks))
-        windows = self.windows._replace(x=self.windows.x.pin_memory())
-        return replace(self, windows=windows, rows=self.rows.pin_memory(), marks=marks)
-
-    def pin_memory(self) -> WindowBatch:
         """The same in memory from which a GPU copies without the host waiting: PyTorch's loader calls it."""
         marks = self.marks and BeatMarks(*(x.pin_memory() for x in self.marks))
         windows = self.windows._replace(x=self.windows.x.pin_memory())

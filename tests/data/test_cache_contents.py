@@ -9,7 +9,7 @@ from ecgloss.data.cache.format import CONTENTS, columns
 from ecgloss.data.opening import open_dataset
 from ecgloss.data.preprocess import Preprocessing
 
-VERSION = 1
+VERSION = 2
 COLUMNS = (
     "name patient group leads n_samples source_rate age sex smoker diabetes sbp total_chol hdl_chol "
     "shard offset gain checksum part labels values"

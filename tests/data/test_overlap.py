@@ -9,7 +9,7 @@ from scipy.signal import resample_poly
 from ecgloss._files import read_json
 from ecgloss.cli import main
 from ecgloss.data import Preprocessing, from_arrays, open_dataset
-from ecgloss.data.overlap import seen_before, signatures
+from ecgloss.data.overlap import Contents, contents, seen_before
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,17 @@ def copy_of(cohort, rows, tmp_path, rate: float, change=lambda x: x, leads=None)
 def test_copies_at_other_rates_gains_and_offsets_are_seen_and_other_recordings_are_not(
     cohort, tmp_path, rate, name, change
 ):
-    trained = signatures(cohort, range(20))
-    again = signatures(copy_of(cohort, range(10, 30), tmp_path, rate, change))
+    trained = contents(cohort, range(20))
+    again = contents(copy_of(cohort, range(10, 30), tmp_path, rate, change))
     assert seen_before(again, trained).tolist() == [True] * 10 + [False] * 10
 
 
 def test_a_lead_is_enough_and_a_flat_recording_is_like_nothing(cohort, tmp_path):
-    trained = signatures(cohort)
+    trained = contents(cohort)
     one = copy_of(cohort, range(5), tmp_path, 250, leads=["II"])
-    assert seen_before(signatures(one), trained).all()
+    assert seen_before(contents(one), trained).all()
     flat = copy_of(cohort, range(3), tmp_path, 500, lambda x: 0 * x)
-    assert not seen_before(signatures(flat), np.concatenate([trained, signatures(flat)])).any()
+    assert not seen_before(contents(flat), Contents(*map(np.concatenate, zip(trained, contents(flat))))).any()
 
 
 @pytest.mark.real_data
@@ -64,11 +64,11 @@ def test_ptbxl_at_100_hz_is_known_again_at_500_hz_and_georgia_is_not(real_data, 
     number = [{name.rpartition("/")[2][:5] for name in d.index["name"]} for d in (low, high)]
     both = number[0] & number[1]
     assert len(both) > 100
-    seen = seen_before(signatures(high), signatures(low))
+    seen = seen_before(contents(high), contents(low))
     expected = [name.rpartition("/")[2][:5] in both for name in high.index["name"]]
     assert seen.tolist() == expected
     georgia = opened("challenge2021/georgia", 500.0)
-    assert not seen_before(signatures(georgia), signatures(high)).any()
+    assert not seen_before(contents(georgia), contents(high)).any()
 
 
 @pytest.mark.slow

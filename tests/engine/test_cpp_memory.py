@@ -36,7 +36,7 @@ def test_torch_allocates_three_buffers_and_nothing_of_n_by_n(name):
     saved, peak, largest = measure(lambda: LOSSES[name](z1, z2, risk, missing))
     unit = 4 * n * d  # bytes of one fp32 N x D buffer
     small = 200 * n  # statistics, norms and risks of a row: less than 25 numbers of 8 bytes
-    assert saved <= unit + small  # unit rows
+    assert saved <= 2 * unit + small  # unit rows, and the caller's embeddings, should a second derivative be wanted
     assert peak <= 3 * unit + small  # and their gradient, and the embeddings' gradient
     assert largest <= (n + 48) * (d + 1)  # whole panels of 48 rows with their norms
 

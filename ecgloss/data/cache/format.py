@@ -30,7 +30,7 @@ from ecgloss.data.recording import Skipped
 FORMAT = 2
 #: Version of what is stored. It grows whenever reading or preprocessing puts other numbers into a cache, so that caches
 #: made before are not used any more (``tests/data/test_cache_contents.py`` notices).
-CONTENTS = 1
+CONTENTS = 2
 DESCRIPTION, INDEX = "cache.json", "index.parquet"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgloss._extras import MissingExtraError, require
 from ecgloss._files import replacing
@@ -19,6 +20,7 @@ from ecgloss.data.cache.shard import ShardFile
 from ecgloss.data.duplicates import signature
 from ecgloss.data.preprocess import Preprocessing, prepare
 from ecgloss.data.recording import Recording, Skipped, select_leads
+from ecgloss.data.thumbnail import SAMPLES, SLOTS, thumbnail
 from ecgloss.data.wfdb.channels import is_other_signal
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 FULL_SCALE = 32_000  # counts at the largest absolute value of a lead
 _FLAT_MV = 1e-9  # a lead whose largest absolute value is below this is stored with gain 1
 _ABOUT = b"ecgloss"
+_THUMBNAIL = "thumbnail"
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,22 @@ def read_part(number: int, folder: Path) -> Part | None:
     path = folder / _table_name(number)
     if not path.is_file():
         return None
-    table = parquet.read_table(path)
+    table = parquet.read_table(path, columns=[name for name in _schema().names if name != _THUMBNAIL])
     about = json.loads(table.schema.metadata[_ABOUT])
     skipped = tuple(Skipped(name, reason) for name, reason in about["skipped"])
     return Part(table, about["samples"], skipped, tuple(about["leads"]), Counter(about["left_out"]))
+
+
+def read_thumbnails(number: int, folder: Path) -> NDArray[np.int8]:
+    """Thumbnails of the recordings of a part, (n, 8, 320).
+
+    Args:
+        number: Of the part.
+        folder: Where its files are.
+    """
+    parquet = require("pyarrow.parquet", "data")
+    column = parquet.read_table(folder / _table_name(number), columns=[_THUMBNAIL])[_THUMBNAIL]
+    return np.frombuffer(b"".join(column.to_pylist()), np.int8).reshape(-1, SLOTS, SAMPLES)
 
 
 def is_whole(number: int, folder: Path) -> bool:
@@ -173,7 +188,7 @@ def _prepared(recording: Recording, preprocessing: Preprocessing) -> tuple[Recor
 def _row(recording: Recording, counts: np.ndarray, gain: np.ndarray, preprocessing: Preprocessing) -> dict[str, Any]:
     """The row of a recording in the index, without its place."""
     metadata = recording.metadata
-    stored = counts / gain[:, None]
+    rate = preprocessing.sampling_rate
     return {
         "name": recording.name,
         "patient": recording.patient,
@@ -189,21 +204,28 @@ def _row(recording: Recording, counts: np.ndarray, gain: np.ndarray, preprocessi
         "total_chol": float(metadata.total_chol),
         "hdl_chol": float(metadata.hdl_chol),
         "gain": gain.tolist(),
-        "checksum": zlib.crc32(counts.tobytes()),
+        "checksum": zlib.crc32(counts.data),
         "part": metadata.part,
         "labels": json.dumps({k: list(v) for k, v in metadata.labels.items()}, sort_keys=True),
         "values": json.dumps({k: float(v) for k, v in metadata.values.items()}, sort_keys=True),
-        "signature": signature(recording.leads, stored, preprocessing.sampling_rate).tolist(),
+        "signature": signature(recording.leads, counts, rate).tolist(),
+        _THUMBNAIL: thumbnail(recording.leads, counts, rate).tobytes(),
     }
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
     """Write the rows of a part in one step."""
     pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
-    schema = columns().append(pa.field("signature", pa.list_(pa.float32())))
-    table = pa.Table.from_pylist(rows, schema=schema.with_metadata({_ABOUT: json.dumps(about)}))
+    table = pa.Table.from_pylist(rows, schema=_schema().with_metadata({_ABOUT: json.dumps(about)}))
     with replacing(path) as temporary:
         parquet.write_table(table, temporary, write_page_checksum=True)
+
+
+def _schema() -> Any:
+    """Columns of the rows of a part: those of the index, and by what copies are found."""
+    pa = require("pyarrow", "data")
+    schema = columns().append(pa.field("signature", pa.list_(pa.float32())))
+    return schema.append(pa.field(_THUMBNAIL, pa.binary(SLOTS * SAMPLES)))
 
 
 def _quantise(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,9 +234,10 @@ def _quantise(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         ``(leads, samples)`` int16 counts, and ``(leads,)`` float32 counts per mV.
     """
-    peak = np.abs(signal).max(axis=1).astype(np.float64)
+    peak = np.maximum(signal.max(axis=1), -signal.min(axis=1)).astype(np.float64)
     gain = np.where(peak > _FLAT_MV, FULL_SCALE / np.maximum(peak, _FLAT_MV), 1.0).astype(np.float32)
-    return np.rint(signal * gain[:, None]).astype("<i2"), gain
+    scaled = signal * gain[:, None]
+    return np.rint(scaled, out=scaled).astype("<i2"), gain
 
 
 def _reason(error: Exception) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgloss._extras import require
 from ecgloss._files import replacing, write_text
 from ecgloss.data.cache.format import DESCRIPTION, INDEX, CacheInfo, columns, fingerprint, hash_of_file, stored_counts
-from ecgloss.data.cache.part import Part, read_part, remove_table, shard_name
+from ecgloss.data.cache.part import Part, read_part, read_thumbnails, remove_table, shard_name
 from ecgloss.data.duplicates import groups
 from ecgloss.data.preprocess import Preprocessing
 from ecgloss.data.recording import Skipped
+from ecgloss.data.thumbnail import SAMPLES, SLOTS
 
 _ROWS = 10_000  # of the index, as Python objects at one time
 
@@ -40,14 +43,22 @@ def finish(folder: Path, n_parts: int, preprocessing: Preprocessing, *, source: 
     parts = [part for part in (read_part(k, folder) for k in range(n_parts)) if part is not None]
     assert len(parts) == n_parts, "a part is missing"
     _check_leads(parts, preprocessing, source)
-    table, skipped = _unique_names(parts)
+    table, kept, skipped = _unique_names(parts)
     if not len(table):
         first = "; ".join(map(str, skipped[:3]))
         raise ValueError(f"no readable record in {source}: {len(skipped)} skipped. {first}")
     signatures = np.asarray(table["signature"].combine_chunks().flatten()).reshape(len(table), -1)
     shards = [(shard_name(k), part.samples) for k, part in enumerate(parts) if part.samples]
     table = _placed(table.drop_columns("signature"), parts)
-    table = _with_groups(table, signatures, [folder / name for name, _ in shards])
+    with tempfile.TemporaryFile(dir=folder) as file:  # they may be larger than the memory
+        thumbnails = np.memmap(file, np.int8, "w+", shape=(len(table), SLOTS, SAMPLES))
+        filled, seen = 0, 0
+        for k, part in enumerate(parts):
+            own = read_thumbnails(k, folder)[kept[seen : seen + len(part.table)]]
+            thumbnails[filled : filled + len(own)] = own
+            filled, seen = filled + len(own), seen + len(part.table)
+        table = _with_groups(table, signatures, thumbnails, [folder / name for name, _ in shards])
+        del thumbnails
     parquet = require("pyarrow.parquet", "data")
     with replacing(folder / INDEX) as temporary:
         parquet.write_table(table, temporary, write_page_checksum=True)
@@ -77,24 +88,28 @@ def _check_leads(parts: Sequence[Part], preprocessing: Preprocessing, source: st
         )
 
 
-def _unique_names(parts: Sequence[Part]) -> tuple[Any, list[Skipped]]:
-    """The rows of all parts, the first of each name, and all records that are not used."""
+def _unique_names(parts: Sequence[Part]) -> tuple[Any, NDArray[np.bool_], list[Skipped]]:
+    """The rows of all parts, the first of each name; which of all they are; and all records that are not used."""
     pa = require("pyarrow", "data")
     table = pa.concat_tables([part.table.replace_schema_metadata(None) for part in parts])
     skipped = [skip for part in parts for skip in part.skipped]
     names = table["name"].to_pylist()
     if len(set(names)) == len(names):
-        return table, skipped
+        return table, np.ones(len(names), np.bool_), skipped
     seen: set[str] = set()
     first = []
     for name in names:
         first.append(name not in seen)
         seen.add(name)
     again = (name for name, keep in zip(names, first) if not keep)
-    return table.filter(pa.array(first)), [
-        *skipped,
-        *(Skipped(name, "the name was already used by another record") for name in again),
-    ]
+    return (
+        table.filter(pa.array(first)),
+        np.array(first),
+        [
+            *skipped,
+            *(Skipped(name, "the name was already used by another record") for name in again),
+        ],
+    )
 
 
 def _placed(table: Any, parts: Sequence[Part]) -> Any:
@@ -105,7 +120,7 @@ def _placed(table: Any, parts: Sequence[Part]) -> Any:
     return table.set_column(column, "shard", pa.array(position[table["shard"].to_numpy()], pa.int64()))
 
 
-def _with_groups(table: Any, signatures: np.ndarray, shards: Sequence[Path]) -> Any:
+def _with_groups(table: Any, signatures: np.ndarray, thumbnails: np.ndarray, shards: Sequence[Path]) -> Any:
     """The rows with the group of every recording."""
     pa = require("pyarrow", "data")
     patients = table["patient"].to_pylist()
@@ -116,7 +131,7 @@ def _with_groups(table: Any, signatures: np.ndarray, shards: Sequence[Path]) -> 
         shard = np.load(shards[row["shard"]], mmap_mode="r", allow_pickle=False)
         return json.loads(row["leads"]), stored_counts(shard, row) / np.array(row["gain"])[:, None]
 
-    found = pa.array(groups(patients, signatures, read), pa.string())
+    found = pa.array(groups(patients, signatures, read, thumbnails), pa.string())
     table = table.set_column(table.schema.get_field_index("group"), "group", found)
     return table.cast(columns())
 
