@@ -187,7 +187,8 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
         "ecgloss evaluate --checkpoint runs/first --data synthetic --task hypertrophy",
     )
     _add_checkpoint_options(parser)
-    parser.add_argument("--task", type=str, required=True, help="Task of the data, or risk; an unknown one lists all.")
+    task = "Task of the data, risk, or single_beats (CPSC 2020, MIT-BIH); an unknown one lists those of the data."
+    parser.add_argument("--task", type=str, required=True, help=task)
     parser.add_argument("--protocol", type=Literal["linear"], default="linear", help="Protocol: a linear probe.")
     parser.add_argument("--label_fraction", type=float, default=1.0, help="Fraction of training labels to use.")
     region = Literal["low", "moderate", "high", "very_high"]
@@ -200,6 +201,7 @@ def _evaluate_parser(jsonargparse: Any) -> ArgumentParser:
 def _evaluate(config: Namespace) -> int:
     from ecgloss.evaluate.evaluation import evaluate_linear
     from ecgloss.evaluate.report import evaluation_report
+    from ecgloss.evaluate.tasks import SINGLE_BEATS
 
     if not 0 < config.label_fraction <= 1:
         raise UsageError(f"--label_fraction must lie in (0, 1]; got {config.label_fraction}")
@@ -210,6 +212,8 @@ def _evaluate(config: Namespace) -> int:
     if config.out is not None:
         _refuse_run_file(str(Path(config.out) / "results.json"))
     _check_device(config.device)
+    if config.task == SINGLE_BEATS:
+        return _evaluate_beats(config)
     evaluation = evaluate_linear(
         config.checkpoint,
         config.data,
@@ -230,6 +234,36 @@ def _evaluate(config: Namespace) -> int:
     _say_notes(evaluation.dataset)
     print(evaluation)
     _say_skipped(evaluation.dataset)
+    if report is not None:
+        print(f"report: {report}")
+    return 0
+
+
+def _evaluate_beats(config: Namespace) -> int:
+    from ecgloss.evaluate.beat_evaluation import evaluate_beats
+    from ecgloss.evaluate.report import beat_report
+    from ecgloss.evaluate.tasks import SINGLE_BEATS
+
+    given = [name for name, value in vars(_source_options(config)).items() if value is not None]
+    if given:
+        raise UsageError(f"--{given[0]} does not apply to the task {SINGLE_BEATS}, which reads whole records")
+    evaluation = evaluate_beats(
+        config.checkpoint,
+        config.data,
+        lead=config.lead,
+        model=config.model,
+        label_fraction=config.label_fraction,
+        seed=config.seed,
+        device=config.device,
+    )
+    report = None
+    if config.out is not None:  # on disk before they are printed
+        evaluation.save(Path(config.out) / "results.json")
+        report = beat_report(Path(config.out) / "report.html", evaluation)
+    _say_notes(evaluation)
+    print(evaluation)
+    for record in evaluation.skipped:
+        print(f"skipped {record}", file=sys.stderr)
     if report is not None:
         print(f"report: {report}")
     return 0

@@ -27,6 +27,7 @@ from ecgloss.train.seeds import generator
 from ecgloss.train.views import ViewBatches
 
 if TYPE_CHECKING:
+    from ecgloss.evaluate.beat_evaluation import BeatEvaluation
     from ecgloss.evaluate.evaluation import Evaluation
 
 
@@ -51,6 +52,28 @@ def evaluation_report(path: str | Path, evaluation: Evaluation) -> Path:
     return write_report(
         path,
         title=f"Linear probe: {evaluation.task}",
+        subtitle=f"{evaluation.checkpoint} on {evaluation.data}, lead {evaluation.lead}",
+        sections=[section for section in sections if section is not None],
+    )
+
+
+def beat_report(path: str | Path, evaluation: BeatEvaluation) -> Path:
+    """Write the report of an evaluation of single beats.
+
+    Args:
+        path: The HTML file.
+        evaluation: What was measured.
+
+    Returns:
+        The file.
+    """
+    sections = [
+        result_section(evaluation.rows(), "\n\n".join([*evaluation.notes, *evaluation.summary()])),
+        training_section({evaluation.card.loss["name"]: evaluation.checkpoint.parent.parent}),
+    ]
+    return write_report(
+        path,
+        title="Linear probe: premature beats",
         subtitle=f"{evaluation.checkpoint} on {evaluation.data}, lead {evaluation.lead}",
         sections=[section for section in sections if section is not None],
     )

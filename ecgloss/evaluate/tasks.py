@@ -14,6 +14,7 @@ from ecgloss.evaluate.probe_data import REGRESSION
 from ecgloss.risk.scores import Region
 
 RISK = "risk"
+SINGLE_BEATS = "single_beats"  # every beat by itself; its own protocol, :mod:`ecgloss.evaluate.beat_evaluation`
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def delineate(signal: ArrayLike, sampling_rate: float) -> Delineation:
         return _marks({}, np.zeros(0), 1.0, 0.0, failures)
     clean = prepare(filled[None], sampling_rate, Preprocessing(sampling_rate=RATE))[0].astype(np.float64)
     factor = sampling_rate / RATE
-    found = _guarded("R peaks", failures, lambda: _r_peaks(clean))
+    found = guarded("R peaks", failures, lambda: detect_r_peaks(clean))
     peaks = np.zeros(0, np.int64) if found is None else np.unique(np.asarray(found, np.int64))
     if not len(peaks):
         failures["no R peak"] += 1
@@ -165,7 +165,7 @@ def _neurokit() -> Any:
     return require("neurokit2", "features")
 
 
-def _guarded(step: str, failures: Counter[str], call: Callable[[], Any]) -> Any:
+def guarded(step: str, failures: Counter[str], call: Callable[[], Any]) -> Any:
     """The result of a call of NeuroKit2; None where it fails, which is counted: it raises many types."""
     _neurokit()  # a missing package is no failure of a recording
     try:
@@ -177,7 +177,7 @@ def _guarded(step: str, failures: Counter[str], call: Callable[[], Any]) -> Any:
         return None
 
 
-def _r_peaks(clean: Samples) -> list[int]:
+def detect_r_peaks(clean: Samples) -> list[int]:
     """Detections of the wavelet detector, which lie some 50 ms beside the peak, moved to it."""
     found = _neurokit().ecg_findpeaks(clean, sampling_rate=RATE, method="kalidas2017")["ECG_R_Peaks"]
     near, wide = round(NEAR_S * RATE), round(0.3 * RATE)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ecgloss.data.beat_record import BeatEntry
 from ecgloss.data.recording import Recording
 from ecgloss.data.wfdb.headers import read_comments
 
@@ -33,6 +34,11 @@ class Entry:
 
     name: str
     read: Callable[[], Sequence[Recording]]
+
+
+def _no_beats(folder: Path) -> Iterable[BeatEntry]:
+    """Return nothing: most databases do not mark single premature beats."""
+    return ()
 
 
 def _no_files(folder: Path) -> Iterable[Path]:
@@ -61,6 +67,8 @@ class DatabaseCard:
         extra_files: ``extra_files(folder)`` yields the files that `entries` reads and that may lie outside the folder,
             such as a table of codes in its parent. When one of them changes, a new cache is made, as for any file in
             the folder. Default: none.
+        beat_records: ``beat_records(folder)`` yields the records of a folder whole, with the samples of their premature
+            beats, for databases that mark them. Default: none.
         overlaps: Names of the cards of databases that hold some of the same recordings or patients: training on one and
             testing on the other is no test on new patients.
         notes: How it is read where a user cannot guess it, one sentence each.
@@ -85,6 +93,7 @@ class DatabaseCard:
     matches: Callable[[Path], bool]
     entries: Callable[[Path, float], Iterable[Entry]]
     extra_files: Callable[[Path], Iterable[Path]] = field(default=_no_files)
+    beat_records: Callable[[Path], Iterable[BeatEntry]] = field(default=_no_beats)
     overlaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

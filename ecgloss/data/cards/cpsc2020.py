@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ecgloss._extras import require
+from ecgloss.data.beat_record import BeatEntry, BeatRecord
 from ecgloss.data.cards.base import DatabaseCard, Entry
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
@@ -47,9 +48,7 @@ def _entries(folder: Path, sampling_rate: float) -> Iterator[Entry]:
 
 def _read(path: Path) -> list[Recording]:
     """Read one record and cut it."""
-    signal = np.asarray(_variable(path, "ecg"), np.float32).reshape(1, -1)
-    reference = path.parent.parent / "ref" / f"R{path.stem[1:]}.mat"
-    beats = _premature(reference) if reference.is_file() else None
+    signal, beats = _signal(path), _beats_of(path)
 
     def labels(start: int, stop: int) -> dict[str, tuple[str, ...]]:
         if beats is None:
@@ -58,6 +57,33 @@ def _read(path: Path) -> list[Recording]:
         return {"premature_beats": tuple(found)}
 
     return windows(WfdbRecord(signal, ("ECG",), _RATE, None), path.stem, path.stem, Metadata(), labels)
+
+
+def _beat_records(folder: Path) -> Iterator[BeatEntry]:
+    """Yield the records whole."""
+    root = _root(folder)
+    for path in _records(root) if root is not None else ():
+        yield BeatEntry(path.stem, partial(_read_whole, path))
+
+
+def _read_whole(path: Path) -> BeatRecord:
+    """Read one record with its premature beats, each once."""
+    beats = _beats_of(path)
+    if beats is None:
+        raise InvalidRecordError(f"ref/R{path.stem[1:]}.mat with its premature beats is missing")
+    marks = {kind: np.unique(at) for kind, at in beats.items()}
+    return BeatRecord(path.stem, path.stem, _signal(path), ("ECG",), _RATE, marks)
+
+
+def _signal(path: Path) -> np.ndarray:
+    """The only lead, (1, samples) in mV."""
+    return np.asarray(_variable(path, "ecg"), np.float32).reshape(1, -1)
+
+
+def _beats_of(path: Path) -> dict[str, np.ndarray] | None:
+    """Premature beats of a record; None where the file with them is missing."""
+    reference = path.parent.parent / "ref" / f"R{path.stem[1:]}.mat"
+    return _premature(reference) if reference.is_file() else None
 
 
 def _premature(path: Path) -> dict[str, np.ndarray]:
@@ -95,7 +121,7 @@ CARD = DatabaseCard(
     "Supraventricular Premature Beat Detection. Journal of Medical Imaging and Health Informatics 10, 2020. "
     "doi:10.1166/jmihi.2020.3289",
     defects=(
-        "A04 has three of its beats twice (13534856, 27147621, 35141190), which changes no label, and a doubtful one "
+        "A04 has three of its beats twice (13534856, 27147621, 35141190), of which one counts, and a doubtful one "
         "(13882273).",
         "Positions of beats count from 1, as MATLAB does; here from 0.",
         "The lead is not named; it is called ECG.",
@@ -107,9 +133,11 @@ CARD = DatabaseCard(
     download="https://opensz.oss-cn-beijing.aliyuncs.com/ICBEB2020/file/TrainingSet.zip",
     matches=_matches,
     entries=_entries,
+    beat_records=_beat_records,
     notes=(
         "The records are cut into windows of 10 s, named A01/0000, A01/0001 and so on; premature_beats is S "
         "(supraventricular) and V (ventricular) where they occur in the window.",
         "Every record is of another patient.",
+        "The task single_beats of ecgloss evaluate reads the records whole, and tells every beat: S, V or other.",
     ),
 )

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from ecgloss.data.beat_record import BeatEntry, BeatRecord
 from ecgloss.data.cards.base import DatabaseCard, Entry, physionet, record_names
 from ecgloss.data.cards.windows import windows
 from ecgloss.data.recording import Metadata, Recording
 from ecgloss.data.wfdb.annotations import read_annotations
 from ecgloss.data.wfdb.fields import age_and_sex
-from ecgloss.data.wfdb.headers import headers_in
+from ecgloss.data.wfdb.headers import InvalidRecordError, headers_in
 from ecgloss.data.wfdb.records import read_voltages
 
 _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (110, 120, 204, 206, 211, 216, 218)} - {
@@ -22,6 +25,7 @@ _RECORDS = {str(n) for n in [*range(100, 125), *range(200, 235)] if n not in (11
     "229",
 }
 _SAME_PATIENT = {"202": "201"}
+_PREMATURE = {"S": "AaJS", "V": "V"}  # atrial, aberrated atrial, nodal and other supraventricular; ventricular
 
 
 def _matches(folder: Path) -> bool:
@@ -49,8 +53,28 @@ def _read(header: Path) -> list[Recording]:
             return {}
         return {"rhythm": annotations.rhythms(start, stop), "beats": annotations.beats(start, stop)}
 
-    patient = _SAME_PATIENT.get(header.stem, header.stem)
-    return windows(record, header.stem, patient, Metadata(age=age, sex=sex), labels)
+    return windows(record, header.stem, _patient(header), Metadata(age=age, sex=sex), labels)
+
+
+def _beat_records(folder: Path) -> Iterator[BeatEntry]:
+    """Yield the records whole."""
+    for header in headers_in(folder):
+        yield BeatEntry(header.stem, partial(_read_whole, header))
+
+
+def _read_whole(header: Path) -> BeatRecord:
+    """Read one record with its premature beats."""
+    record, annotations = read_voltages(header), read_annotations(header)
+    if annotations is None:
+        raise InvalidRecordError(f"{header.stem}.atr with its premature beats is missing")
+    symbols = np.array(annotations.symbols)
+    marks = {kind: annotations.samples[np.isin(symbols, list(those))] for kind, those in _PREMATURE.items()}
+    return BeatRecord(header.stem, _patient(header), record.signal, record.leads, record.sampling_rate, marks)
+
+
+def _patient(header: Path) -> str:
+    """Whose record it is."""
+    return _SAME_PATIENT.get(header.stem, header.stem)
 
 
 CARD = DatabaseCard(
@@ -71,10 +95,13 @@ CARD = DatabaseCard(
     download=physionet("mitdb/1.0.0"),
     matches=_matches,
     entries=_entries,
+    beat_records=_beat_records,
     notes=(
         "The half-hour records are cut into windows of 10 s, named 100/0000, 100/0001 and so on; an incomplete window "
         "at the end is dropped.",
         "The task beats is the kinds of beat annotated in the window, and rhythm the annotated rhythms that are "
         "present in it.",
+        "The task single_beats of ecgloss evaluate reads the records whole, and tells every beat: S (A, a, J and S), V "
+        "or other, among these escape and fusion beats.",
     ),
 )
