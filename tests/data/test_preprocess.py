@@ -117,7 +117,7 @@ def test_preprocessing_from_a_foreign_file_is_refused(wrong):
 
 
 def test_preprocessing_with_a_value_of_the_wrong_kind_is_refused():
-    with pytest.raises(ValueError, match="preprocessing"):
+    with pytest.raises(ValueError, match="order must be a whole number"):
         Preprocessing.from_json(Preprocessing().to_json() | {"order": None})
 
 
