@@ -1,5 +1,5 @@
-// The Python module ecgloss._C, and the only file that depends on Python. Tensors are passed as addresses of contiguous
-// memory; shapes and dtypes are checked by the caller (ecgloss/engine/cpp.py).
+// The Python module ecgloss._C. Arguments are read in arguments.h and checked in checks.h: whatever Python passes, a
+// kernel is called with sound memory, or an error names the argument.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -9,9 +9,12 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "arguments.h"
 #include "buffers.h"
+#include "checks.h"
 #include "cpu_features.h"
 #include "engine.h"
 #include "instruction_set.h"
@@ -25,36 +28,43 @@ namespace py = pybind11;
 namespace ecgloss {
 namespace {
 
-using Address = uintptr_t;  // of a tensor's memory; 0: no tensor
+constexpr int64_t kMostThreads = 4096;
 
-template <class T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
+// Rule and loss as every pass takes them.
+struct PyRule {
+  py::handle values, column_values, missing, row_labels, column_labels, code, numbers, layout, temperature, alignment;
+};
+
+RuleArguments read(const PyRule& rule, const std::array<double, 2>& term_weights) {
+  return {integers_of<RuleCode::kFields>(rule.code, "code"),
+          numbers_of<RuleNumbers::kFields>(rule.numbers, "numbers"),
+          integers_of(rule.layout, "layout"),
+          integer_of(rule.alignment, "alignment"),
+          term_weights,
+          number_of(rule.temperature, "temperature"),
+          optional_array_of<double>(rule.values, "values"),
+          optional_array_of<double>(rule.column_values, "column_values"),
+          optional_array_of<double>(rule.missing, "missing"),
+          optional_array_of<int64_t>(rule.row_labels, "row_labels"),
+          optional_array_of<int64_t>(rule.column_labels, "column_labels")};
 }
 
-using SizeFields = std::array<int64_t, 4>;  // n, first, m, width
-using CodeFields = std::array<int64_t, RuleCode::kFields>;
-using NumberFields = std::array<double, RuleNumbers::kFields>;
-using SideFields = std::array<Address, Side::kFields>;
-
-Sizes sizes_of(const SizeFields& fields) { return {fields[0], fields[1], fields[2], fields[3]}; }
-
-Encoding encoding_of(const CodeFields& code, const NumberFields& numbers, const SideFields& side) {
-  return {RuleCode::of(code.data()), RuleNumbers::of(numbers.data()), Side::of(side.data())};
+Encoding encoding_of(const RuleArguments& rule) {
+  return {RuleCode::of(rule.code.data()),
+          RuleNumbers::of(rule.numbers.data()),
+          {rule.values.data, rule.column_values.data, rule.missing.data, rule.row_labels.data,
+           rule.column_labels.data}};
 }
 
-// fields: square, positive, excluded shifts.
-Layout layout_of(const std::vector<int64_t>& fields) {
-  if (fields.size() < 2 || fields.size() > 2 + kMaxExcluded) {
-    throw std::invalid_argument("layout must have 2 to 10 fields (square, positive, up to 8 excluded shifts); got " +
-                                std::to_string(fields.size()));
-  }
-  Layout layout;
-  layout.square = fields[0] != 0;
-  layout.positive = fields[1];
-  layout.n_excluded = static_cast<int>(fields.size()) - 2;
-  for (int t = 0; t < layout.n_excluded; ++t) layout.excluded[t] = fields[static_cast<size_t>(t) + 2];
-  return layout;
+std::vector<Span> side_of(const RuleArguments& rule) {
+  return {Span::of(rule.values), Span::of(rule.column_values), Span::of(rule.missing), Span::of(rule.row_labels),
+          Span::of(rule.column_labels)};
+}
+
+int threads_of(py::handle threads) {
+  const int64_t number = integer_of(threads, "threads");
+  check_range("threads", number, 1, kMostThreads);
+  return static_cast<int>(number);
 }
 
 template <class T>
@@ -73,76 +83,122 @@ Problem<T> problem_of(const Sizes& sizes, const PackedBuffer<T>& packed, const L
 }
 
 // The forward op.
-//   embeddings: q, q2, k, each [rows][width]
-//   outputs: loss, L_w, L_d [1]; row statistics [4][n]; the two buffers of buffers.h
+//   q, q2, k: embeddings, [rows][width]
+//   loss, contrastive, aligned: scalars, written; rows: row statistics [4][n]; packed, saved: the buffers of buffers.h
 //   threads: at most this many
 template <class T>
-void run_forward(const std::array<Address, 3>& embeddings, const SideFields& side,
-                 const std::array<Address, 6>& outputs, const SizeFields& size_fields, const CodeFields& code,
-                 const NumberFields& numbers, const std::vector<int64_t>& layout_fields, double tau, int alignment,
-                 const std::array<double, 2>& term_weights, int threads) {
-  const Encoding encoding = encoding_of(code, numbers, side);
-  const Layout layout = layout_of(layout_fields);
-  const Sizes sizes = sizes_of(size_fields);
-  const auto [q, q2, k] = embeddings;
-  const auto [loss, contrastive, aligned, rows, packed_start, saved_start] = outputs;
-  const auto packed = PackedBuffer<T>::at(pointer<T>(packed_start), sizes, layout.square);
-  const SavedBuffer saved = SavedBuffer::at(pointer<double>(saved_start), sizes.n);
-  T* const row = pointer<T>(rows);
+void run_forward(py::handle q_, py::handle q2_, py::handle k_, py::handle values, py::handle column_values,
+                 py::handle missing, py::handle row_labels, py::handle column_labels, py::handle loss_,
+                 py::handle contrastive_, py::handle aligned_, py::handle rows_, py::handle packed_, py::handle saved_,
+                 py::handle code, py::handle numbers, py::handle layout_, py::handle temperature, py::handle alignment,
+                 py::handle term_weights, py::handle threads_) {
+  const RuleArguments rule = read(
+      {values, column_values, missing, row_labels, column_labels, code, numbers, layout_, temperature, alignment},
+      numbers_of<2>(term_weights, "term_weights"));
+  const auto q = array_of<T>(q_, "q"), q2 = optional_array_of<T>(q2_, "q2"), k = optional_array_of<T>(k_, "k");
+  const Layout layout = layout_of(rule.layout);
+  const Sizes sizes = sizes_of<T>(q, q2, k, layout.square);
+  check_rule(rule, layout, sizes);
+  const auto loss = array_of<T>(loss_, "loss"), contrastive = array_of<T>(contrastive_, "contrastive"),
+             aligned = array_of<T>(aligned_, "aligned"), rows = array_of<T>(rows_, "rows"),
+             packed_buffer = array_of<T>(packed_, "packed");
+  const auto saved_buffer = array_of<double>(saved_, "saved");
+  check_shape(loss, {});
+  check_shape(contrastive, {});
+  check_shape(aligned, {});
+  check_shape(rows, {4, sizes.n});
+  check_shape(packed_buffer, {PackedBuffer<T>::size(sizes, layout.square)});
+  check_shape(saved_buffer, {SavedBuffer::size(sizes.n)});
+  std::vector<Span> given = side_of(rule);
+  given.insert(given.end(), {Span::of(q), Span::of(q2), Span::of(k)});
+  check_apart({Span::of(loss), Span::of(contrastive), Span::of(aligned), Span::of(rows), Span::of(packed_buffer),
+               Span::of(saved_buffer)},
+              given);
+  const int threads = threads_of(threads_);
+  const Encoding encoding = encoding_of(rule);
+  const auto packed = PackedBuffer<T>::at(packed_buffer.data, sizes, layout.square);
+  const SavedBuffer saved = SavedBuffer::at(saved_buffer.data, sizes.n);
+  T* const row = rows.data;
   const RowStatistics<T> statistics{row, row + sizes.n, row + 2 * sizes.n, row + 3 * sizes.n};
 
   py::gil_scoped_release unlocked;
-  pack<T>({pointer<const T>(q), sizes.first, pointer<const T>(q2)}, sizes.n, sizes.width, packed.q, packed.q_norms,
-          threads);
+  pack<T>({q.data, sizes.first, q2.data}, sizes.n, sizes.width, packed.q, packed.q_norms, threads);
   if (!layout.square) {
-    pack<T>({pointer<const T>(k), sizes.m, nullptr}, sizes.m, sizes.width, packed.k, packed.k_norms, threads);
+    pack<T>({k.data, sizes.m, nullptr}, sizes.m, sizes.width, packed.k, packed.k_norms, threads);
   }
-  forward<T>(problem_of(sizes, packed, layout, tau, alignment), encoding, threads, statistics, saved);
+  forward<T>(problem_of(sizes, packed, layout, rule.temperature, static_cast<int>(rule.alignment)), encoding, threads,
+             statistics, saved);
   const Scalars& scalars = *saved.scalars;
-  *pointer<T>(loss) = static_cast<T>(term_weights[0] * scalars.contrastive + term_weights[1] * scalars.alignment);
-  *pointer<T>(contrastive) = static_cast<T>(scalars.contrastive);
-  *pointer<T>(aligned) = static_cast<T>(scalars.alignment);
+  *loss.data = static_cast<T>(rule.term_weights[0] * scalars.contrastive + rule.term_weights[1] * scalars.alignment);
+  *contrastive.data = static_cast<T>(scalars.contrastive);
+  *aligned.data = static_cast<T>(scalars.alignment);
 }
 
 // The backward op; returns dL/dtau.
 //   g_rows: dL/d(row statistics) [4][n]; g_contrastive, g_alignment: dL/dL_w, dL/dL_d
-//   buffers: packed and saved, as the forward left them
-//   unit_gradients: dL/dq^ and dL/dk^ as panels, written
-//   outputs: dL/dq, dL/dq2, dL/dk
+//   packed, saved: as the forward left them
+//   dq_unit, dk_unit: dL/dq^ and dL/dk^ as panels, written
+//   dq, dq2, dk: gradients, written; None where they are not wanted
+//   sizes: n, first, m, width
 //   limits: largest finite numbers of the dtypes of q and k
 template <class T>
-double run_backward(Address g_rows, double g_contrastive, double g_alignment, const std::array<Address, 2>& buffers,
-                    const SideFields& side, const std::array<Address, 2>& unit_gradients,
-                    const std::array<Address, 3>& outputs, const SizeFields& size_fields, const CodeFields& code,
-                    const NumberFields& numbers, const std::vector<int64_t>& layout_fields, double tau, int alignment,
-                    int threads, bool wants_temperature, const std::array<double, 2>& limits) {
-  const Encoding encoding = encoding_of(code, numbers, side);
-  const Layout layout = layout_of(layout_fields);
-  const Sizes sizes = sizes_of(size_fields);
-  const auto [packed_start, saved_start] = buffers;
-  const auto packed = PackedBuffer<T>::at(pointer<T>(packed_start), sizes, layout.square);
-  const SavedBuffer saved = SavedBuffer::at(pointer<double>(saved_start), sizes.n);
-  const T* const g = pointer<const T>(g_rows);
-  const Gradients<T> gradients{g, g == nullptr ? g : g + sizes.n, g == nullptr ? g : g + 3 * sizes.n, g_contrastive,
-                               g_alignment};
-  T *const q_gradient = pointer<T>(unit_gradients[0]), *const k_gradient = pointer<T>(unit_gradients[1]);
-  const auto [dq, dq2, dk] = outputs;
+double run_backward(py::handle g_rows_, py::handle g_contrastive, py::handle g_alignment, py::handle packed_,
+                    py::handle saved_, py::handle values, py::handle column_values, py::handle missing,
+                    py::handle row_labels, py::handle column_labels, py::handle dq_unit_, py::handle dk_unit_,
+                    py::handle dq_, py::handle dq2_, py::handle dk_, py::handle sizes_, py::handle code,
+                    py::handle numbers, py::handle layout_, py::handle temperature, py::handle alignment,
+                    py::handle threads_, py::handle wants_temperature_, py::handle limits_) {
+  const RuleArguments rule = read(
+      {values, column_values, missing, row_labels, column_labels, code, numbers, layout_, temperature, alignment},
+      {1, 1});
+  const auto [n, first, m, width] = integers_of<4>(sizes_, "sizes");
+  const Sizes sizes = {n, first, m, width};
+  const Layout layout = layout_of(rule.layout);
+  check_sizes(sizes, layout.square);
+  check_rule(rule, layout, sizes);
+  const auto g_rows = optional_array_of<T>(g_rows_, "g_rows");
+  const auto packed_buffer = array_of<T>(packed_, "packed"), dq_unit = array_of<T>(dq_unit_, "dq_unit"),
+             dk_unit = optional_array_of<T>(dk_unit_, "dk_unit");
+  const auto saved_buffer = array_of<double>(saved_, "saved");
+  const auto dq = optional_array_of<T>(dq_, "dq"), dq2 = optional_array_of<T>(dq2_, "dq2"),
+             dk = optional_array_of<T>(dk_, "dk");
+  if (g_rows.given) check_shape(g_rows, {4, n});
+  check_shape(packed_buffer, {PackedBuffer<T>::size(sizes, layout.square)});
+  check_shape(saved_buffer, {SavedBuffer::size(n)});
+  check_shape(dq_unit, {panels_of(n) * kPanel * width});
+  if (dk_unit.given || dk.given) check_shape(dk_unit, {panels_of(m) * kPanel * width});
+  if (dq.given) check_shape(dq, {first, width});
+  if (dq2.given) check_shape(dq2, {n - first, width});
+  if (dk.given) check_shape(dk, {m, width});
+  std::vector<Span> given = side_of(rule);
+  given.insert(given.end(), {Span::of(g_rows), Span::of(packed_buffer), Span::of(saved_buffer)});
+  check_apart({Span::of(dq_unit), Span::of(dk_unit), Span::of(dq), Span::of(dq2), Span::of(dk)}, given);
+  const int threads = threads_of(threads_);
+  const bool wants_temperature = flag_of(wants_temperature_, "wants_temperature");
+  const auto limits = numbers_of<2>(limits_, "limits");
+  const Encoding encoding = encoding_of(rule);
+  const auto packed = PackedBuffer<T>::at(packed_buffer.data, sizes, layout.square);
+  const SavedBuffer saved = SavedBuffer::at(saved_buffer.data, n);
+  const T* const g = g_rows.data;
+  const Gradients<T> gradients{g, g == nullptr ? g : g + n, g == nullptr ? g : g + 3 * n,
+                               number_of(g_contrastive, "g_contrastive"), number_of(g_alignment, "g_alignment")};
 
   py::gil_scoped_release unlocked;
-  const double temperature = backward<T>(problem_of(sizes, packed, layout, tau, alignment), encoding, threads, saved,
-                                         gradients, q_gradient, k_gradient, wants_temperature);
-  unpack_gradient<T>(q_gradient, packed.q, packed.q_norms, sizes.n, sizes.width, limits[0],
-                     {pointer<T>(dq), sizes.first, pointer<T>(dq2)}, threads);
-  if (dk != 0) {
-    unpack_gradient<T>(k_gradient, packed.k, packed.k_norms, sizes.m, sizes.width, limits[1],
-                       {pointer<T>(dk), sizes.m, nullptr}, threads);
+  const double dtau =
+      backward<T>(problem_of(sizes, packed, layout, rule.temperature, static_cast<int>(rule.alignment)), encoding,
+                  threads, saved, gradients, dq_unit.data, dk_unit.data, wants_temperature);
+  unpack_gradient<T>(dq_unit.data, packed.q, packed.q_norms, n, width, limits[0], {dq.data, first, dq2.data}, threads);
+  if (dk.given) {
+    unpack_gradient<T>(dk_unit.data, packed.k, packed.k_norms, m, width, limits[1], {dk.data, m, nullptr}, threads);
   }
-  return temperature;
+  return dtau;
 }
 
 // The rate of fused multiply-adds from registers on all threads, measured for some seconds, in flop/s: the upper bound
 // for the kernels.
-double fma_rate(int threads, double seconds) {
+double fma_rate(py::handle threads_, double seconds) {
+  const int threads = threads_of(threads_);
+  check_range("seconds", seconds, 0.0, 3600.0);
   py::gil_scoped_release unlocked;
   using Clock = std::chrono::steady_clock;
   std::vector<double> rates(static_cast<size_t>(threads), 0.0);
@@ -208,8 +264,10 @@ PYBIND11_MODULE(_C, module) {
   module.def("fma_rate", &fma_rate, py::arg("threads"), py::arg("seconds"), "Multiply-adds from registers, flop/s.");
   module.def(
       "buffer_sizes",
-      [](const SizeFields& fields, bool square) {
-        const Sizes sizes = sizes_of(fields);
+      [](py::handle fields, bool square) {
+        const auto [n, first, m, width] = integers_of<4>(fields, "sizes");
+        const Sizes sizes = {n, first, m, width};
+        check_sizes(sizes, square);
         return std::pair(PackedBuffer<float>::size(sizes, square), SavedBuffer::size(sizes.n));
       },
       py::arg("sizes"), py::arg("square"), "Entries of the buffers packed and saved, for n, first, m and width.");

@@ -44,18 +44,11 @@ struct RuleNumbers {
 
 // Side information; null for what does not apply.
 struct Side {
-  static constexpr int kFields = 5;
   const double* values;          // risks [samples][width], NaN = unknown; features or metadata [n][width]
   const double* column_values;   // features or metadata of the columns [m][width]; null where they are the rows
   const double* missing;         // [samples] fractions f of missing inputs; null: complete metadata
   const int64_t* row_labels;     // [n]
   const int64_t* column_labels;  // [m]; null where the columns are the rows
-
-  static Side of(const uintptr_t* addresses) {
-    return {reinterpret_cast<const double*>(addresses[0]), reinterpret_cast<const double*>(addresses[1]),
-            reinterpret_cast<const double*>(addresses[2]), reinterpret_cast<const int64_t*>(addresses[3]),
-            reinterpret_cast<const int64_t*>(addresses[4])};
-  }
 };
 
 // A whole rule, without its layout.

@@ -1,4 +1,4 @@
-"""The ops on a CPU: allocates outputs and buffers, and calls the C++ kernels with the addresses of tensors."""
+"""The ops on a CPU: allocates outputs and buffers, and calls the C++ kernels, which check all they are given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgloss.engine.ops import sizes_of
+from ecgloss.engine.ops import dtype_of, sizes_of
 
 PANEL = 48  # rows of a panel, as in csrc/panel.h
 SCALARS = 18  # numbers of the batch, as in csrc/buffers.h
@@ -34,13 +34,16 @@ def forward(
     """The op on a CPU; arguments and results as :func:`ecgloss.engine.ops.run` has them."""
     sizes = sizes_of(q, q2, k)
     outputs = _empty_outputs(q, sizes, k is None)
-    embeddings = [_widened(q), _widened(q2), _widened(k)]
-    side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     _kernels("forward", outputs[0].dtype)(
-        [_address(x) for x in embeddings],
-        [_address(x) for x in side],
-        [x.data_ptr() for x in outputs],
-        sizes,
+        _widened(q),
+        _widened(q2),
+        _widened(k),
+        _contiguous(values),
+        _contiguous(column_values),
+        _contiguous(missing),
+        _contiguous(row_labels),
+        _contiguous(column_labels),
+        *outputs,
         code,
         numbers,
         layout,
@@ -76,26 +79,32 @@ def backward(
     alignment: int,
     term_weights: list[float],
     sizes: list[int],
-    q_dtype: torch.dtype,
-    k_dtype: torch.dtype,
+    q_dtype: str,
+    k_dtype: str,
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
     """Gradients for q, q2, k and the temperature; without rows where one is not ``wanted``."""
     n, _, m, width = sizes
+    q_type, k_type = dtype_of(q_dtype), dtype_of(k_dtype)
     g_rows = _contiguous(g_rows)
     outer = _number(g_loss)  # reaches both terms
-    side = [_contiguous(x) for x in (values, column_values, missing, row_labels, column_labels)]
     outputs = _empty_gradients(packed, sizes, wanted, packed.dtype, packed.dtype)
     dq_unit = packed.new_empty(_padded(n) * width)  # of the unit rows
     dk_unit = packed.new_empty(_padded(m) * width) if wanted[2] else None
     dtemperature = _kernels("backward", packed.dtype)(
-        _address(g_rows),
+        g_rows,
         _number(g_contrastive) + outer * term_weights[0],
         _number(g_alignment) + outer * term_weights[1],
-        [packed.data_ptr(), saved.data_ptr()],
-        [_address(x) for x in side],
-        [dq_unit.data_ptr(), _address(dk_unit)],
-        [x.data_ptr() if wants else 0 for x, wants in zip(outputs, wanted)],
+        packed,
+        saved,
+        _contiguous(values),
+        _contiguous(column_values),
+        _contiguous(missing),
+        _contiguous(row_labels),
+        _contiguous(column_labels),
+        dq_unit,
+        dk_unit,
+        *(x if wants else None for x, wants in zip(outputs, wanted)),
         sizes,
         code,
         numbers,
@@ -104,13 +113,13 @@ def backward(
         alignment,
         torch.get_num_threads(),
         wanted[3],
-        [torch.finfo(q_dtype).max, torch.finfo(k_dtype).max],
+        [torch.finfo(q_type).max, torch.finfo(k_type).max],
     )
     dq, dq2, dk = outputs
-    if q_dtype != dq.dtype:
-        dq, dq2 = dq.to(q_dtype), dq2.to(q_dtype)
-    if k_dtype != dk.dtype:
-        dk = dk.to(k_dtype)
+    if q_type != dq.dtype:
+        dq, dq2 = dq.to(q_type), dq2.to(q_type)
+    if k_type != dk.dtype:
+        dk = dk.to(k_type)
     return dq, dq2, dk, temperature.new_full((), dtemperature)
 
 
@@ -118,7 +127,7 @@ def backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
     """The tensors that the backward returns, uninitialised."""
     packed, temperature = arguments[4], arguments[6]
     sizes, q_dtype, k_dtype, wanted = arguments[-4:]
-    return (*_empty_gradients(packed, sizes, wanted, q_dtype, k_dtype), temperature.new_empty(()))
+    return (*_empty_gradients(packed, sizes, wanted, dtype_of(q_dtype), dtype_of(k_dtype)), temperature.new_empty(()))
 
 
 def _padded(n: int) -> int:
@@ -138,14 +147,14 @@ def _empty_outputs(q: Tensor, sizes: list[int], square: bool) -> tuple[Tensor, .
 
 
 def _empty_gradients(
-    packed: Tensor, sizes: list[int], wanted: list[bool], q_dtype: torch.dtype, k_dtype: torch.dtype
+    packed: Tensor, sizes: list[int], wanted: list[bool], q_type: torch.dtype, k_type: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For q, q2 and k; no rows where none is wanted."""
     n, first, m, width = sizes
     return (
-        packed.new_empty(first if wanted[0] else 0, width, dtype=q_dtype),
-        packed.new_empty(n - first if wanted[1] else 0, width, dtype=q_dtype),
-        packed.new_empty(m if wanted[2] else 0, width, dtype=k_dtype),
+        packed.new_empty(first if wanted[0] else 0, width, dtype=q_type),
+        packed.new_empty(n - first if wanted[1] else 0, width, dtype=q_type),
+        packed.new_empty(m if wanted[2] else 0, width, dtype=k_type),
     )
 
 
@@ -162,10 +171,6 @@ def _contiguous(x: Tensor | None) -> Tensor | None:
 
 def _number(x: Tensor | None) -> float:
     return 0.0 if x is None else x.item()
-
-
-def _address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
 
 
 @functools.cache

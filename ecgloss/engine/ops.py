@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ecgloss._transforms import is_watched
-from ecgloss.engine import availability
+from ecgloss.engine import availability, op_checks
 from ecgloss.engine.higher_order import differentiable_gradients, inputs_to_save, needs_graph, saved_inputs
 from ecgloss.engine.reference import embedding_statistics
 from ecgloss.engine.stats import PairStats
@@ -39,7 +39,7 @@ _LIBRARY.define(
 _LIBRARY.define(
     "pair_stats_backward(Tensor? g_loss, Tensor? g_contrastive, Tensor? g_alignment, Tensor? g_rows, "
     f"Tensor packed, Tensor saved, Tensor temperature, {_RULE}, SymInt[] sizes, "
-    "ScalarType q_dtype, ScalarType k_dtype, bool[] wanted) -> (Tensor, Tensor, Tensor, Tensor)"
+    "str q_dtype, str k_dtype, bool[] wanted) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
 
@@ -88,6 +88,29 @@ def sizes_of(q: Tensor, q2: Tensor | None, k: Tensor | None) -> list[int]:
     """Rows of q with q2, of q alone, of k (of q where k is q), and the width."""
     n = q.shape[0] if q2 is None else q.shape[0] + q2.shape[0]
     return [n, q.shape[0], n if k is None else k.shape[0], q.shape[1]]
+
+
+@functools.cache
+def dtype_name(dtype: torch.dtype) -> str:
+    """Its name in an op's arguments: torch takes a dtype's number there, and crashes where it is none."""
+    return str(dtype).removeprefix("torch.")
+
+
+@functools.cache
+def dtype_of(name: str) -> torch.dtype:
+    """The floating-point dtype of a name.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> dtype_of(dtype_name(torch.bfloat16))
+        torch.bfloat16
+    """
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"q_dtype and k_dtype must name floating-point dtypes; got {name!r}")
+    return dtype
 
 
 def _constant(x: float) -> Tensor:
@@ -148,7 +171,7 @@ class _PairStats(torch.autograd.Function):
         ctx.save_for_backward(packed, saved, temperature, *rest[:SIDE], *inputs_to_save(ctx, q, q2, k))
         ctx.problem, ctx.engine = rest[SIDE:], engine
         ctx.sizes = sizes_of(q, q2, k)
-        ctx.dtypes = (q.dtype, q.dtype if k is None else k.dtype)
+        ctx.dtypes = (dtype_name(q.dtype), dtype_name(q.dtype if k is None else k.dtype))
         return outputs
 
     @staticmethod
@@ -193,7 +216,27 @@ def _engine_of(x: Tensor) -> str:
 
 
 def _forward(q: Tensor, *rest: Any) -> Any:
-    return _module(_engine_of(q)).forward(q, *rest)
+    engine = _engine_of(q)
+    _check_forward(engine, q, *rest)
+    return _module(engine).forward(q, *rest)
+
+
+def _autograd(q: Tensor, *rest: Any) -> Any:
+    engine = _engine_of(q)
+    if not is_watched():  # shapes alone are traced
+        _check_forward(engine, q, *rest)
+    return _differentiable(engine, q, *rest)
+
+
+def _check_forward(
+    engine: str, q: Tensor, q2: Tensor | None, k: Tensor | None, temperature: Tensor, *rest: Any
+) -> None:
+    """Refuse what the engine does not refuse itself."""
+    code, numbers, layout, alignment, term_weights = rest[SIDE:]
+    op_checks.check_embeddings(q, q2, k, temperature, op_checks.is_square(layout))
+    if engine == "triton":
+        rule = (Side(*rest[:SIDE]), code, numbers, layout, alignment, term_weights)
+        op_checks.check_rule(*rule, sizes_of(q, q2, k), q.device)
 
 
 def _forward_shapes(q: Tensor, *rest: Any) -> Any:
@@ -201,7 +244,18 @@ def _forward_shapes(q: Tensor, *rest: Any) -> Any:
 
 
 def _backward(*arguments: Any) -> Any:
-    return _module(_engine_of(arguments[_PACKED])).backward(*arguments)
+    packed, saved, _, *rest = arguments[_PACKED:]
+    engine = _engine_of(packed)
+    code, numbers, layout, alignment, term_weights = rest[SIDE:-4]
+    sizes, q_dtype, k_dtype, wanted = rest[-4:]
+    op_checks.is_square(layout)
+    shapes = _module(engine).forward_shapes
+    dtypes = dtype_of(q_dtype), dtype_of(k_dtype)
+    op_checks.check_buffers(shapes, packed, saved, arguments[3], sizes, *dtypes, wanted, layout, code)
+    if engine == "triton":
+        rule = (Side(*rest[:SIDE]), code, numbers, layout, alignment, term_weights)
+        op_checks.check_rule(*rule, sizes, packed.device)
+    return _module(engine).backward(*arguments)
 
 
 def _backward_shapes(*arguments: Any) -> Any:
@@ -211,7 +265,7 @@ def _backward_shapes(*arguments: Any) -> Any:
 _PACKED = 4  # the first argument of the backward that is never None
 _FORWARD = torch.ops.ecgloss.pair_stats.default
 _BACKWARD = torch.ops.ecgloss.pair_stats_backward.default
-_LIBRARY.impl("pair_stats", lambda q, *rest: _differentiable(_engine_of(q), q, *rest), "Autograd")
+_LIBRARY.impl("pair_stats", _autograd, "Autograd")
 for _key in ("CPU", "CUDA"):
     _LIBRARY.impl("pair_stats", _forward, _key)
     _LIBRARY.impl("pair_stats_backward", _backward, _key)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ecgloss.engine.kernel_package import kernels_module
-from ecgloss.engine.ops import sizes_of
+from ecgloss.engine.ops import dtype_of, sizes_of
 from ecgloss.engine.triton_problem import RuleArguments, begin_pass
 from ecgloss.pairs import RiskWeights
 from ecgloss.pairs.encoding import Kind, RuleCode, Side
@@ -79,20 +79,21 @@ def backward(
     alignment: int,
     term_weights: list[float],
     sizes: list[int],
-    q_dtype: torch.dtype,
-    k_dtype: torch.dtype,
+    q_dtype: str,
+    k_dtype: str,
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
     """The backward op: gradients of q, q2, k and the temperature; empty where ``wanted`` is False."""
     n, first, m, width = sizes
+    q_type, k_type = dtype_of(q_dtype), dtype_of(k_dtype)
     side = Side(*_contiguous(values, column_values, missing, row_labels, column_labels))
     rule = RuleArguments.of(code, rule_numbers, layout, alignment, term_weights)
     upstream = (g_loss, g_contrastive, g_alignment, *_contiguous(g_rows))
-    dq, dq2 = u.new_empty(first, width, dtype=q_dtype), u.new_empty(n - first, width, dtype=q_dtype)
-    dk = u.new_empty(m if wanted[2] else 0, width, dtype=k_dtype)
+    dq, dq2 = u.new_empty(first, width, dtype=q_type), u.new_empty(n - first, width, dtype=q_type)
+    dk = u.new_empty(m if wanted[2] else 0, width, dtype=k_type)
     dtau = temperature.new_zeros(())
     with _on(u):
-        gradients = (q_dtype, k_dtype, *wanted)
+        gradients = (q_type, k_type, *wanted)
         run = begin_pass("backward", u, (u, saved, *upstream), side, temperature, sizes, rule, gradients)
         rows, cols, numbers = _buffers(u, saved, run.problem)
         tables = _tables(side, run)
@@ -116,10 +117,11 @@ def backward_shapes(*arguments: Any) -> tuple[Tensor, ...]:
     """Shapes and dtypes of the backward op's results."""
     u, temperature = arguments[4], arguments[6]
     (n, first, m, width), q_dtype, k_dtype, wanted = arguments[-4:]
+    q_type, k_type = dtype_of(q_dtype), dtype_of(k_dtype)
     return (
-        u.new_empty(first if wanted[0] else 0, width, dtype=q_dtype),
-        u.new_empty(n - first if wanted[1] else 0, width, dtype=q_dtype),
-        u.new_empty(m if wanted[2] else 0, width, dtype=k_dtype),
+        u.new_empty(first if wanted[0] else 0, width, dtype=q_type),
+        u.new_empty(n - first if wanted[1] else 0, width, dtype=q_type),
+        u.new_empty(m if wanted[2] else 0, width, dtype=k_type),
         temperature.new_empty(()),
     )
 

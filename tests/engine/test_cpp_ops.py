@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ecgloss.functional as F
 from ecgloss.engine import cpp, pair_stats
-from ecgloss.engine.ops import ALIGNMENTS, sizes_of
+from ecgloss.engine.ops import ALIGNMENTS, dtype_name, sizes_of
 from ecgloss.pairs.encoding import encode_layout
 
 pytestmark = needs_cpp
@@ -53,7 +53,7 @@ def test_opcheck_accepts_the_backward(rule, dtype):
     for row_gradient, wants_k in itertools.product([None, torch.ones_like(rows)], {False, p.k is not None}):
         gradients = [torch.ones_like(loss), None, torch.full_like(loss, 2.0), row_gradient]
         wanted = [True, False, wants_k, True]
-        tail = [sizes, p.q.dtype, (p.q if p.k is None else p.k).dtype, wanted]
+        tail = [sizes, dtype_name(p.q.dtype), dtype_name((p.q if p.k is None else p.k).dtype), wanted]
         torch.library.opcheck(BACKWARD, [*gradients, panels, saved, given[3], *given[4:], *tail])
 
 

@@ -16,7 +16,7 @@ from rule_cases import Problem, evaluate, problem
 import ecgloss.functional as F
 from ecgloss.engine import pair_stats
 from ecgloss.engine.kernel_package import kernels_module
-from ecgloss.engine.ops import ALIGNMENTS
+from ecgloss.engine.ops import ALIGNMENTS, dtype_name
 from ecgloss.pairs import Layout, UniformPairs, label_pairs
 from ecgloss.pairs.encoding import encode_layout
 
@@ -52,7 +52,7 @@ def test_opcheck_accepts_the_backward(rule):
     sizes = [6, 6 if p.k is not None else 4, 6 if p.k is None else len(p.k), 5]
     gradients = [torch.ones_like(loss), None, torch.full_like(loss, 2.0), torch.ones_like(rows)]
     for wanted in ([True, p.k is None, p.k is not None, True], [True, False, False, False]):
-        tail = [sizes, p.q.dtype, (p.q if p.k is None else p.k).dtype, wanted]
+        tail = [sizes, dtype_name(p.q.dtype), dtype_name((p.q if p.k is None else p.k).dtype), wanted]
         torch.library.opcheck(BACKWARD, [*gradients, u, saved, given[3], *given[4:], *tail])
 
 
@@ -154,7 +154,7 @@ def test_the_lowest_similarity_gets_its_gradient_however_the_forward_rounded_it(
     p = problem("clef official", "random", 40, 20, 0.07).rounded(torch.float32)
     given = arguments(p, requires_grad=False)
     loss, _, _, _, u, saved = FORWARD(*given)
-    tail = [[40, 38, 40, 20], torch.float32, torch.float32, [True, True, False, False]]
+    tail = [[40, 38, 40, 20], "float32", "float32", [True, True, False, False]]
     layout = kernels_module("memory_layout")
     gradients = []
     for error in (0.0, shift):
