@@ -525,8 +525,8 @@ def test_as_a_process(tmp_path):
     assert failed.returncode == 1
     assert failed.stdout == ""
     assert failed.stderr.splitlines() == [
-        "ecgloss: error: data source gone does not exist; give a folder of WFDB records, a file (.npy, .npz, .h5, .hdf5, "
-        '.mat, .edf, .bdf, .csv, .tsv) or a folder of such, or "synthetic"'
+        "ecgloss: error: data source gone does not exist; give a folder of WFDB records, a file (.npy, .npz, .h5, "
+        '.hdf5, .mat, .edf, .bdf, .csv, .tsv) or a folder of such, or "synthetic"'
     ]
     done = run("cache", "--data", "synthetic:3", "--sampling-rate", "100", "--out", "out")
     assert done.returncode == 0

@@ -367,7 +367,7 @@ def test_no_rule_stores_n_by_m(name, backend):
     small, big = cost(2048), cost(4096)
     for before, after in zip(small, big):
         assert after <= 2.2 * before  # quadratic growth would be 4
-    assert big[0] <= 3 * 4 * 4096 * 128  # autograd saves the normalised q and k and O(N) numbers
+    assert big[0] <= 5 * 4 * 4096 * 128  # autograd saves q and k, both as they are and normalised, and O(N) numbers
     # The kernels keep q and k in one tensor, in whole panels of 48 rows with their norms.
     rows = 4096 + (2048 if "columns" in name or name == "uniform" else 0)
     assert big[2] <= (rows + 2 * 48) * (128 + 1)
