@@ -23,7 +23,7 @@ from ecgloss.physiology.marks import WaveMarks
 from ecgloss.train.cautions import cautions
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.methods import Method, build_method
-from ecgloss.train.risks import RunRisk, refuse_unknown, run_risk
+from ecgloss.train.risks import RunRisk, columns_with_risks, refuse_unknown, run_risk
 from ecgloss.train.run import begin, latest_checkpoint, rows_with_leads, run_split
 from ecgloss.train.seeds import generator
 from ecgloss.train.side_information import SideInformation, side_information
@@ -106,7 +106,7 @@ def prepare(
         cache_dir=config.cache,
         progress=progress,
         table=config.table,
-        columns=config.columns,
+        columns=columns_with_risks(config),
         units=config.units,
         source_rate=config.source_rate,
         dataset_name=config.dataset_name,

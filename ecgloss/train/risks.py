@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from ecgloss.data.dataset import EcgDataset
 from ecgloss.data.recording_risk import recording_risk, risk_inputs
+from ecgloss.data.table import read_frame
+from ecgloss.data.table_columns import parse_columns
 from ecgloss.risk.choice import is_score, models_of
 from ecgloss.risk.inputs import INPUTS
 from ecgloss.risk.missing import fit_imputer
@@ -39,6 +42,16 @@ class RunRisk:
     missing: Tensor
     notes: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
+
+
+def columns_with_risks(config: PretrainConfig) -> str | dict[str, str] | None:
+    """What columns of the table mean: as ``config.columns`` says; headings that ``config.risk`` names are risks."""
+    own = [name for name in map(str.strip, config.risk.split(",")) if not is_score(name)]
+    if config.table is None or not own:
+        return config.columns
+    meanings, headings = parse_columns(config.columns), read_frame(Path(config.table)).columns
+    tasks = {heading if kind == "risk" else kind.partition(":")[2] for kind, heading in meanings.items()}
+    return meanings | {f"risk:{name}": name for name in own if name in headings and name not in tasks}
 
 
 def run_risk(config: PretrainConfig, dataset: EcgDataset, train: NDArray[np.int64]) -> RunRisk:

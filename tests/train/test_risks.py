@@ -23,7 +23,7 @@ from ecgloss.risk import Imputer, clinical_risk, fit_imputer
 from ecgloss.train.config import PretrainConfig
 from ecgloss.train.metadata import BEFORE, MetadataOptions, hidden
 from ecgloss.train.pretrain import pretrain
-from ecgloss.train.risks import RunRisk, refuse_unknown, run_risk
+from ecgloss.train.risks import RunRisk, columns_with_risks, refuse_unknown, run_risk
 from ecgloss.train.run import resume_config
 
 TRAIN = np.arange(3, 23)
@@ -93,6 +93,12 @@ def test_scores_and_columns_can_be_compared_together(with_table):
     np.testing.assert_allclose(found.risk[:, 2].numpy(), dataset.values("mine"), rtol=1e-6)
     np.testing.assert_allclose(found.missing.numpy(), (parts[0].missing + parts[1].missing) / 3, rtol=1e-6)
     assert any(note.startswith("prevent: scores in use: PREVENT total CVD 20") for note in found.notes)
+
+
+def test_headings_that_the_risk_names_need_no_columns(with_table):
+    assert columns_with_risks(replace(with_table, columns=None, risk="score2")) is None
+    bare = replace(with_table, columns="egfr=egfr,risk:mine=other", risk="mine,other,nothing")
+    assert columns_with_risks(bare) == {"egfr": "egfr", "risk:mine": "other", "risk:other": "other"}
 
 
 def test_scores_of_unlike_spread_are_named(with_table):
