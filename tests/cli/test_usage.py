@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_what_an_encoding_lacks_is_written_plainly_and_closed_outputs_are_silent
     ],
 )
 def test_outputs_of_all_kinds_end_without_a_traceback(shell, codes):
-    command = shell.format(f"{sys.executable} -m ecgloss")
+    command = shell.format(f"{shlex.quote(sys.executable)} -m ecgloss")
     done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] in codes, done.stderr
     assert "Traceback" not in done.stderr
