@@ -122,8 +122,8 @@ def linear_probe(
         The result. A class without both outcomes in train or in test is dropped, with the reason.
 
     Raises:
-        ValueError: if shapes disagree, values are NaN or no class can be trained, chosen or scored; the
-            message names the part.
+        ValueError: if shapes disagree, values are NaN, a patient is in two parts, or no class can be trained, chosen or
+            scored; the message names the part.
         MissingExtraError: if scikit-learn is not installed.
 
     Example:

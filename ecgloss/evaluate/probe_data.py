@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def check_parts(
     for name, part in parts.items():
         _check_features(name, part)
         _check_targets(name, np.asarray(part.targets), len(part.features), kind)
+    _check_patients(parts)
     widths = {name: np.shape(part.features)[1] for name, part in parts.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"features: all parts need one embedding size, got {widths}")
@@ -91,6 +93,16 @@ def _check_features(name: str, part: Part) -> None:
         raise ValueError(f"{name}.features: NaN or infinite in {len(bad)} rows, the first are {bad[:5].tolist()}")
     if np.shape(part.groups) != (len(features),):
         raise ValueError(f"{name}.groups: need shape ({len(features)},), got {np.shape(part.groups)}")
+
+
+def _check_patients(parts: Mapping[str, Part]) -> None:
+    """No patient in two parts: what is learnt about one would be tested on the same one."""
+    for (one, first), (other, second) in combinations(parts.items(), 2):
+        shared = np.intersect1d(first.groups, second.groups)
+        if len(shared):
+            some = ", ".join(map(str, shared[:3].tolist()))
+            patients = "1 patient is" if len(shared) == 1 else f"{len(shared)} patients are"
+            raise ValueError(f"{patients} in {one} and in {other}, such as {some}; split by patient")
 
 
 def _check_targets(name: str, targets: NDArray[Any], n: int, kind: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -39,6 +39,24 @@ def parts_of(kind: str, seed: int, sizes: tuple[int, int, int] = (120, 60, 80), 
     return parts[0], parts[1], parts[2]
 
 
+_numbers = count()
+
+
+def patients(n: int) -> np.ndarray:
+    """Patients that no other part has."""
+    return np.array([next(_numbers) for _ in range(n)])
+
+
+@pytest.mark.parametrize("one", [0, 1])
+def test_a_patient_in_two_parts_is_refused(one):
+    parts = list(parts_of("regression", 0))
+    parts[one].groups[3] = parts[2].groups[5] = "p 7"
+    with pytest.raises(
+        ValueError, match=r"1 patient is in (train|validation) and in test, such as p 7; split by patient"
+    ):
+        linear_probe(*parts, kind="regression")
+
+
 def spied(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Features and targets of every fit from now on."""
     seen: list[tuple[np.ndarray, np.ndarray]] = []
@@ -56,7 +74,7 @@ def test_random_features_are_at_chance():
     contained = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        parts = [Part(rng.normal(size=(n, 8)), rng.integers(0, 2, (n, 1)), np.arange(n)) for n in (150, 80, 150)]
+        parts = [Part(rng.normal(size=(n, 8)), rng.integers(0, 2, (n, 1)), patients(n)) for n in (150, 80, 150)]
         auroc = linear_probe(*parts, kind="multilabel", n_boot=200).metrics["auroc"]
         contained.append(auroc.low <= 0.5 <= auroc.high)
     assert sum(contained) >= 17  # at a coverage of 0.94, fewer than 17 of 20 happen in 3 % of all seeds
@@ -70,7 +88,7 @@ def test_separable_classes_are_found_exactly(kind):
         y = np.arange(n) % 3
         onehot = np.eye(3)[y]
         x = onehot + 0.01 * rng.normal(size=(n, 3))
-        parts.append(Part(x, y if kind == "multiclass" else onehot, np.arange(n)))
+        parts.append(Part(x, y if kind == "multiclass" else onehot, patients(n)))
     result = linear_probe(*parts, kind=kind, n_boot=50)
     assert result.metrics["auroc"].value == 1.0
     assert result.metrics["f1"].value == 1.0
@@ -78,7 +96,7 @@ def test_separable_classes_are_found_exactly(kind):
 
 def test_a_linear_target_is_found_exactly():
     rng = np.random.default_rng(0)
-    parts = [Part(x := rng.normal(size=(n, 3)), x @ [1.0, -2.0, 3.0] + 7, np.arange(n)) for n in (200, 50, 50)]
+    parts = [Part(x := rng.normal(size=(n, 3)), x @ [1.0, -2.0, 3.0] + 7, patients(n)) for n in (200, 50, 50)]
     result = linear_probe(*parts, kind="regression", n_boot=50)
     assert result.metrics["r2"].value > 0.999  # the weakest penalty is 0.01, not zero
     assert result.regularisation == PENALTIES[-1]
@@ -251,7 +269,7 @@ def test_classes_without_both_outcomes_are_dropped_by_name_with_the_reason(kind)
         if where == 2:
             y[3:6] = 3  # class d: in test only
         x = np.eye(4)[y] + 0.1 * rng.normal(size=(n, 4))
-        parts.append(Part(x, y if kind == "multiclass" else np.eye(4)[y], np.arange(n)))
+        parts.append(Part(x, y if kind == "multiclass" else np.eye(4)[y], patients(n)))
     result = linear_probe(*parts, kind=kind, classes=["a", "b", "c", "d"], n_boot=50)
     assert result.classes == ("a", "b")
     assert list(result.per_class) == ["a", "b"]
