@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecgloss.train.config import PretrainConfig
     from ecgloss.train.recipes import recipe
-    from ecgloss.train.views import ViewBatch, ViewBatches
+    from ecgloss.train.views import ViewBatch, ViewBatches, WindowBatch, WindowBatches
 
-_HOME = {"PretrainConfig": "config", "ViewBatch": "views", "ViewBatches": "views", "recipe": "recipes"}
+_VIEWS = ("ViewBatch", "ViewBatches", "WindowBatch", "WindowBatches")
+_HOME = {"PretrainConfig": "config", "recipe": "recipes", **dict.fromkeys(_VIEWS, "views")}
 
-__all__ = ["PretrainConfig", "ViewBatch", "ViewBatches", "recipe"]
+__all__ = ["PretrainConfig", "ViewBatch", "ViewBatches", "WindowBatch", "WindowBatches", "recipe"]
 
 
 def __getattr__(name: str) -> Any:
