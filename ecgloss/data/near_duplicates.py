@@ -22,6 +22,7 @@ LARGEST_REST, LARGEST_REST_OF_MANY = 0.025, 0.05
 #: Largest ratio of that share to the least one after a move by a quarter to two seconds.
 LARGEST_RATIO = 0.1
 SHORTEST_S = 5.0  # stretch that both have in common
+LATEST_S = 4.0  # how much later a copy may begin: what is left of ten seconds is too short to tell strangers apart
 _EDGE_S = 0.5  # at the ends of it, which filters change
 _STEP_S, _STEPS = 0.012, 4
 _FINE_S = 0.008
@@ -54,9 +55,10 @@ def near_duplicates(
     """
     right = thumbnails if others is None else others
     first, second, offset = candidates(thumbnails, others)
+    possible = np.abs(offset) <= LATEST_S
     if groups is not None:
-        apart = groups[first] != groups[second]
-        first, second, offset = first[apart], second[apart], offset[apart]
+        possible &= groups[first] != groups[second]
+    first, second, offset = first[possible], second[possible], offset[possible]
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(first), _PAIRS):
         part = slice(start, start + _PAIRS)

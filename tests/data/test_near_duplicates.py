@@ -15,6 +15,7 @@ from ecgloss.data.cache.writer import groups  # the function that conversion cal
 from ecgloss.data.near_duplicates import near_duplicates
 from ecgloss.data.overlap import Contents, contents, seen_before
 from ecgloss.data.preprocess import prepare
+from ecgloss.data.sources import resolve
 from ecgloss.data.splits import PARTS, split_by_patient
 from ecgloss.data.thumbnail import thumbnail
 from ecgloss.evaluate.evaluation import matching_split
@@ -52,6 +53,17 @@ ALTERATIONS = {
     "lead V3": lambda x: x[8:9],
     "lead V6, inverted, scaled, shifted, at 250 Hz": lambda x: again(-2 * x[11:], 250)[:, 200:],
 }
+
+
+def test_strangers_that_fit_by_chance_far_from_the_beginning_stay_apart():
+    """Two simulated patients whose beats fall together for the last five seconds of one and the first of the other."""
+    entries = resolve("synthetic:2000", Preprocessing(sampling_rate=100.0)).listing.entries
+    pairs = [[entries[i].read()[0] for i in pair] for pair in ((182, 1781), (1320, 1442))]
+    for pair in pairs:
+        assert len({recording.patient for recording in pair}) == 2
+        signals = [prepare(r.signal, r.sampling_rate, Preprocessing(100.0)) for r in pair]
+        own = np.stack([thumbnail(r.leads, x, 100.0) for r, x in zip(pair, signals)])
+        assert not len(near_duplicates(own))
 
 
 @pytest.mark.parametrize("kind", ALTERATIONS)
