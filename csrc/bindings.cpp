@@ -166,6 +166,9 @@ double run_backward(py::handle g_rows_, py::handle g_contrastive, py::handle g_a
   check_shape(packed_buffer, {PackedBuffer<T>::size(sizes, layout.square)});
   check_shape(saved_buffer, {SavedBuffer::size(n)});
   check_shape(dq_unit, {panels_of(n) * kPanel * width});
+  if (layout.square && (dk_unit.given || dk.given)) {
+    throw std::invalid_argument("dk and dk_unit must be None in a square problem, where dq is the gradient of all rows");
+  }
   if (dk_unit.given || dk.given) check_shape(dk_unit, {panels_of(m) * kPanel * width});
   if (dq.given) check_shape(dq, {first, width});
   if (dq2.given) check_shape(dq2, {n - first, width});
@@ -218,8 +221,20 @@ double fma_rate(py::handle threads_, double seconds) {
 
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
+// An array of real numbers as doubles; whatever else numpy would convert, as complex numbers to their real part, is none.
+Doubles doubles_of(py::handle object, const char* name) {
+  const auto array = py::array::ensure(object);
+  if (!array || std::string("fiub").find(array.dtype().kind()) == std::string::npos) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + " must be an array of real numbers");
+  }
+  return Doubles(array);
+}
+
 // A filtered copy of (leads, samples); sections are rows of b0, b1, b2, 1, a1, a2, states rows of two.
-Doubles filtered(const Doubles& signal, const Doubles& sections, const Doubles& states, int64_t padding) {
+Doubles filtered(py::handle signal_, py::handle sections_, py::handle states_, int64_t padding) {
+  const Doubles signal = doubles_of(signal_, "signal"), sections = doubles_of(sections_, "sections"),
+                states = doubles_of(states_, "states");
   if (signal.ndim() != 2 || sections.ndim() != 2 || sections.shape(1) != 6 || states.ndim() != 2 ||
       states.shape(0) != sections.shape(0) || states.shape(1) != 2) {
     throw std::invalid_argument("zero_phase takes (leads, samples), (sections, 6) and (sections, 2)");

@@ -26,6 +26,7 @@ case $kind in
     ;;
 esac
 tests=("${tests[@]/#/$root/tests/engine/test_cpp_}")
+[[ $kind != address ]] || tests+=("$root/tests/engine/test_op_safety") # of wrong arguments, too
 runtime=$("${CXX:-g++}" -print-file-name="lib${kind:0:1}san.so")
 [[ -e $runtime ]] || { echo "no sanitizer library $runtime: make sanitize needs GCC" >&2; exit 2; }
 

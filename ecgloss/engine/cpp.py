@@ -162,11 +162,14 @@ def _widened(x: Tensor | None) -> Tensor | None:
     """x contiguous, in fp32 or fp64."""
     if x is None:
         return None
-    return (x if x.dtype in (torch.float32, torch.float64) else x.float()).contiguous()
+    return _contiguous(x if x.dtype in (torch.float32, torch.float64) else x.float())
 
 
 def _contiguous(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()
+    """x in memory as it is: contiguous, and not negated only when it is read (``torch.Tensor.is_neg``)."""
+    if x is None:
+        return None
+    return (x.resolve_neg() if x.is_neg() else x).contiguous()
 
 
 def _number(x: Tensor | None) -> float:

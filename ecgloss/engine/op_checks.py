@@ -127,6 +127,7 @@ def check_rule(
 def check_buffers(
     shapes: Shapes, packed: Tensor, saved: Tensor, g_rows: Tensor | None, sizes: Sequence[int], q_dtype: torch.dtype,
     k_dtype: torch.dtype, wanted: Sequence[bool], layout: Sequence[int], code: Sequence[int],
+    term_weights: Sequence[float],
 ) -> None:  # fmt: skip
     """Refuse buffers that are not as the forward of the same problem leaves them.
 
@@ -135,7 +136,9 @@ def check_buffers(
     Raises:
         ValueError: Names the argument, what came and what is accepted.
     """
-    _check_lengths(sizes=(sizes, 4), wanted=(wanted, 4))
+    _check_lengths(sizes=(sizes, 4), wanted=(wanted, 4), term_weights=(term_weights, 2))
+    if layout[0] and wanted[2]:
+        raise ValueError("wanted[2], the gradient of k, must be False for a square layout, which has no k; got True")
     n, first, m, width = sizes
     if not (0 <= first <= n and n >= 1 and m >= 1 and width >= 1) or (layout[0] and n != m):
         raise ValueError(

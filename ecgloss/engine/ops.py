@@ -251,7 +251,7 @@ def _backward(*arguments: Any) -> Any:
     op_checks.is_square(layout)
     shapes = _module(engine).forward_shapes
     dtypes = dtype_of(q_dtype), dtype_of(k_dtype)
-    op_checks.check_buffers(shapes, packed, saved, arguments[3], sizes, *dtypes, wanted, layout, code)
+    op_checks.check_buffers(shapes, packed, saved, arguments[3], sizes, *dtypes, wanted, layout, code, term_weights)
     if engine == "triton":
         rule = (Side(*rest[:SIDE]), code, numbers, layout, alignment, term_weights)
         op_checks.check_rule(*rule, sizes, packed.device)

@@ -202,13 +202,14 @@ def _tables(side: Side, run: Any) -> Any:
 
 
 def _rowwise(x: Tensor) -> Tensor:
-    """x with the numbers of a row next to each other."""
+    """x with the numbers of a row next to each other, and not negated only when it is read."""
+    x = x.resolve_neg() if x.is_neg() else x
     return x if x.stride(1) == 1 else x.contiguous()
 
 
 def _contiguous(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """The tensors, contiguous."""
-    return tuple(None if x is None else x.contiguous() for x in tensors)
+    return tuple(None if x is None else (x.resolve_neg() if x.is_neg() else x).contiguous() for x in tensors)
 
 
 def _on(x: Tensor) -> contextlib.AbstractContextManager[Any]:

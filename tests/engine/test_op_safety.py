@@ -11,7 +11,8 @@ import textwrap
 import pytest
 import torch
 
-import ecgloss  # noqa: F401
+import ecgloss
+import ecgloss.functional
 from ecgloss.engine import cpp, extension
 from ecgloss.engine.ops import sizes_of
 
@@ -195,3 +196,39 @@ def test_buffers_of_another_problem_are_refused():
             OPS.pair_stats_backward(*(sound | {name: x}).values())
     gradients = OPS.pair_stats_backward(*sound.values())
     assert [tuple(g.shape) for g in gradients] == [(4, 3), (4, 3), (0, 3), ()]
+
+
+def test_the_gradient_of_columns_that_are_rows_is_refused():
+    """Nobody computes it: it would be what its memory held."""
+    sound = backward_arguments()
+    with pytest.raises(ValueError, match=r"wanted\[2\].*must be False for a square layout"):
+        OPS.pair_stats_backward(*(sound | {"wanted": [True, True, True, True]}).values())
+    given = kernel_backward_arguments()
+    given[11], given[14] = given[3].new_empty(48 * 3), given[3].new_empty(8, 3)
+    with pytest.raises(ValueError, match="dk and dk_unit must be None in a square problem"):
+        extension.load().backward_single(*given)
+
+
+def test_weights_of_terms_that_are_missing_are_named():
+    with pytest.raises(ValueError, match="term_weights must have 2 entries; got 0"):
+        OPS.pair_stats_backward(*(backward_arguments() | {"term_weights": []}).values())
+
+
+def test_tensors_that_are_negated_when_they_are_read_give_the_loss_of_what_they_hold():
+    sound = forward_arguments() | {"values": None, "missing": None, "code": [0] * 8, "alignment": 0}
+    problem = sound | {"q2": None, "k": sound["q2"], "layout": [0, 0, 0]}
+    expected = OPS.pair_stats(*(problem | {"q": -sound["q"]}).values())[0]
+    assert torch.equal(OPS.pair_stats(*(problem | {"q": torch._neg_view(sound["q"])}).values())[0], expected)
+    q, k = torch._neg_view(sound["q"]), sound["q2"]
+    mine, true = (ecgloss.functional.info_nce(x, k, backend="cpp") for x in (q, q.clone()))
+    assert torch.equal(mine, true)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", [[1j, 2j]], [[None, 1.0]]])
+def test_filters_take_real_numbers_only(wrong):
+    sections, states = [[1.0, 0, 0, 1, 0, 0]], [[0.0, 0.0]]
+    for k in range(3):
+        arguments = [[[1.0, 2.0]], sections, states]
+        arguments[k] = wrong
+        with pytest.raises(TypeError, match="must be an array of real numbers"):
+            extension.load().zero_phase(*arguments, 0)
