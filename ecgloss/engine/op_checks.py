@@ -44,10 +44,7 @@ torch.float32 on cpu
             )
     if (k is None) != square:
         raise ValueError(f"k must be {'None, for a square layout' if square else 'given, for this layout'}")
-    if temperature.numel() != 1 or not temperature.dtype.is_floating_point:
-        raise ValueError(
-            f"temperature must be one floating-point number; got {tuple(temperature.shape)}, {temperature.dtype}"
-        )
+    _check_temperature(temperature)
 
 
 def is_square(layout: Sequence[int]) -> bool:
@@ -125,9 +122,9 @@ def check_rule(
 
 
 def check_buffers(
-    shapes: Shapes, packed: Tensor, saved: Tensor, g_rows: Tensor | None, sizes: Sequence[int], q_dtype: torch.dtype,
-    k_dtype: torch.dtype, wanted: Sequence[bool], layout: Sequence[int], code: Sequence[int],
-    term_weights: Sequence[float],
+    shapes: Shapes, grads: Sequence[Tensor | None], packed: Tensor, saved: Tensor, temperature: Tensor,
+    sizes: Sequence[int], q_dtype: torch.dtype, k_dtype: torch.dtype, wanted: Sequence[bool], layout: Sequence[int],
+    code: Sequence[int], term_weights: Sequence[float],
 ) -> None:  # fmt: skip
     """Refuse buffers that are not as the forward of the same problem leaves them.
 
@@ -153,8 +150,17 @@ def check_buffers(
     whole = shapes(q, q2, k, None, None, None, None, None, None, list(code))
     for name, x, as_left in zip(("packed", "saved"), (packed, saved), whole[-2:]):
         _check_tensor(name, x, (tuple(as_left.shape), as_left.dtype), packed.device)
-    if g_rows is not None:
-        _check_tensor("g_rows", g_rows, (tuple(whole[3].shape), whole[3].dtype), packed.device)
+    _check_temperature(temperature)
+    for name, g, result in zip(("g_loss", "g_contrastive", "g_alignment", "g_rows"), grads, whole):
+        if g is not None:
+            _check_tensor(name, g, (tuple(result.shape), result.dtype), packed.device)
+
+
+def _check_temperature(temperature: Tensor) -> None:
+    if temperature.numel() != 1 or not temperature.dtype.is_floating_point:
+        raise ValueError(
+            f"temperature must be one floating-point number; got {tuple(temperature.shape)}, {temperature.dtype}"
+        )
 
 
 def _check_lengths(**lists: tuple[Sequence[object], int]) -> None:

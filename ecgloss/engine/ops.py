@@ -244,14 +244,15 @@ def _forward_shapes(q: Tensor, *rest: Any) -> Any:
 
 
 def _backward(*arguments: Any) -> Any:
-    packed, saved, _, *rest = arguments[_PACKED:]
+    packed, saved, temperature, *rest = arguments[_PACKED:]
     engine = _engine_of(packed)
     code, numbers, layout, alignment, term_weights = rest[SIDE:-4]
     sizes, q_dtype, k_dtype, wanted = rest[-4:]
     op_checks.is_square(layout)
     shapes = _module(engine).forward_shapes
     dtypes = dtype_of(q_dtype), dtype_of(k_dtype)
-    op_checks.check_buffers(shapes, packed, saved, arguments[3], sizes, *dtypes, wanted, layout, code, term_weights)
+    given = (arguments[:_PACKED], packed, saved, temperature)
+    op_checks.check_buffers(shapes, *given, sizes, *dtypes, wanted, layout, code, term_weights)
     if engine == "triton":
         rule = (Side(*rest[:SIDE]), code, numbers, layout, alignment, term_weights)
         op_checks.check_rule(*rule, sizes, packed.device)
